@@ -3,15 +3,8 @@
 Nothing here downloads anything. WORKSPACE calls both functions.
 """
 
-# Bazel's own built-in rules name repositories that it would otherwise
-# download. Debian's packages bring some of them; of the others the little
-# that building C and C++ needs stands below.
-
-_DEBIAN = {
-    "bazel_skylib": "/usr/share/bazel/tools/skylib",
-    "rules_java": "/usr/share/bazel/rules/java",
-    "rules_proto": "/usr/share/bazel/rules/proto",
-}
+# Bazel's built-in rules and toolchains name repositories that Bazel would
+# otherwise download. Building C and C++ needs these three, and little of them.
 
 # rules_cc: each of its rules, forwarded to the one built into Bazel.
 _RULES_CC = [
@@ -47,9 +40,11 @@ _files_repository = repository_rule(
 )
 
 def bazel_repositories():
-    """Declares what Bazel's built-in rules load."""
-    for name, path in _DEBIAN.items():
-        native.local_repository(name = name, path = path)
+    """Declares what Bazel's built-in rules and toolchains load."""
+    native.local_repository(
+        name = "rules_java",
+        path = "/usr/share/bazel/rules/java",
+    )
     _files_repository(
         name = "rules_cc",
         files = {
