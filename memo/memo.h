@@ -1,0 +1,431 @@
+// memo: a concurrent, non-blocking memoizing cache.
+//
+// A cache has one load function: the slow thing that makes a value from a key.
+// memo_get() returns the value of a key.  However many threads ask for a key at
+// the same time, the load runs once; they all wait for that one run, and calls
+// for other keys do not.  From then on the value is resident: a hit takes no
+// lock and writes nothing that another thread writes.
+//
+//     static int load_page(void *arg, struct memo_load *l) {
+//         size_t size;
+//         const char *url = memo_load_key(l, &size);
+//         ...
+//         return memo_load_return(l, body, body_size);
+//     }
+//
+//     struct memo_options options = {.size = sizeof options, .load = load_page};
+//     struct memo *m;
+//     struct memo_value v;
+//
+//     if (memo_new(&options, &m) == 0) {
+//         if (memo_get(m, url, strlen(url), &v) == 0) {
+//             fwrite(v.data, 1, v.size, stdout);
+//             memo_release(&v);
+//         }
+//         memo_free(m);
+//     }
+//
+// Words.  A key is a byte string of any length, zero included.  A load is one
+// call of the load function.  A flight is a load in progress together with
+// everybody who waits for it.  A resident value is one that the cache keeps.
+//
+// Each function below says whose the memory is (Owner), who may call it from
+// where (Threads), what it waits for (Blocks), and what is locked while a
+// user's function runs (Locks).
+#ifndef MEMO_MEMO_H_
+#define MEMO_MEMO_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MEMO_VERSION_MAJOR 0
+#define MEMO_VERSION_MINOR 1
+#define MEMO_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define MEMO_API __attribute__((visibility("default")))
+#else
+#define MEMO_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Every error code, once.  Never renumbered, never reused; new ones go at the
+// end.  0 is success, a negative code is memo's, a positive code is the load
+// function's own and is passed through unchanged.
+#define MEMO_ERRORS(X)                                                     \
+    X(MEMO_EINVAL, -1, "invalid argument")                                 \
+    X(MEMO_ENOMEM, -2, "out of memory")                                    \
+    X(MEMO_ENOENT, -3, "not in the cache")                                 \
+    X(MEMO_ETIMEDOUT, -4, "the deadline was reached")                      \
+    X(MEMO_ECANCELED, -5, "the wait was cancelled by its note")            \
+    X(MEMO_ECLOSED, -6, "the cache is closed")                             \
+    X(MEMO_EABANDONED, -7, "the load ended without an answer")             \
+    X(MEMO_EALREADY, -8, "the load was finished before")                   \
+    X(MEMO_EDEADLK, -9, "the load waits, in the end, for itself")          \
+    X(MEMO_EBUSY, -10, "a limit on loads or waiters is reached")           \
+    X(MEMO_EFORKED, -11, "the load was left behind in the parent process") \
+    X(MEMO_PENDING, -12, "the load will be finished later")
+
+enum memo_error {
+    MEMO_OK = 0,
+#define MEMO_X_(name, code, text) name = code,
+    MEMO_ERRORS(MEMO_X_)
+#undef MEMO_X_
+};
+
+struct memo;       // a cache
+struct memo_load;  // one load, as the load function sees it
+struct sync_note;  // a cancellation, see sync/note.h
+
+// The longest key, in bytes.
+#define MEMO_KEY_MAX ((size_t)0xffffff)
+
+// A deadline that never comes.
+#define MEMO_NEVER INT64_MAX
+
+// Where an answer came from.
+enum memo_from {
+    MEMO_NOWHERE = 0,   // there is no value
+    MEMO_HIT = 1,       // it was resident
+    MEMO_JOINED = 2,    // this call waited for a load that another had started
+    MEMO_LOADED = 3,    // this call started the load
+    MEMO_STALE = 4,     // it was past its time, and was served by permission
+    MEMO_NEGATIVE = 5,  // the answer is an error that the cache keeps
+    MEMO_DETACHED = 6,  // the key was invalidated while its load ran: this is
+                        // that load's result, which the cache doesn't keep
+};
+
+// A pinned value: size bytes at data, immutable, valid until memo_release()
+// whatever happens to the cache meanwhile.  Lives on the caller's stack.  A
+// value that holds nothing is all zeros.  Do not copy it: see memo_retain().
+struct memo_value {
+    const void *data;  // aligned for any type, unless the load adopted it
+    size_t size;
+    void *pin;      // private: what keeps it alive
+    uint32_t from;  // enum memo_from
+    uint32_t zero;  // reserved
+};
+
+// What makes a value.  Return 0 after memo_load_return(), memo_load_adopt() or
+// memo_load_reserve(); or an error, best a positive number of your own, which
+// every caller of this flight gets; or MEMO_PENDING, and call
+// memo_load_finish() later, from any thread.  Returning 0 without a value is
+// MEMO_EABANDONED, and so is ending the thread (pthread_exit, pthread_cancel)
+// or throwing a C++ exception through the call.
+//
+// Runs in the thread of the caller who started the flight, with nothing locked.
+// May call any function of this or any other cache.
+typedef int memo_load_fn(void *arg, struct memo_load *load);
+
+// Destroy an adopted value.  Called exactly once, after the last release, with
+// nothing locked, in any thread.  May call any function of the cache.
+typedef void memo_free_fn(void *arg, void *data, size_t size);
+
+// Where memory comes from.  alloc returns memory aligned for any type, or NULL.
+// free gets the size that alloc was asked for.  Both are called with nothing
+// locked, from any thread, until the cache is freed and the last value released.
+struct memo_allocator {
+    void *(*alloc)(void *state, size_t size);
+    void (*free)(void *state, void *p, size_t size);
+    void *state;
+};
+
+// What time it is, in nanoseconds; never goes backwards.  Called with nothing
+// locked, from any thread.
+struct memo_clock {
+    int64_t (*now_ns)(void *state);
+    void *state;
+};
+
+// Options of memo_new().  Zero in any field but size and load means the default
+// written beside it.  New fields are only ever added at the end.
+struct memo_options {
+    size_t size;                      // sizeof(struct memo_options)
+    memo_load_fn *load;               // required
+    void *load_arg;                   // first argument of load
+    const struct memo_allocator *allocator;  // copied;     NULL: malloc
+    const struct memo_clock *clock;   // copied;            NULL: CLOCK_MONOTONIC
+    const uint64_t *hash_seed;        // 4 words, copied;   NULL: random.  Who
+                                      // knows the seed can make keys collide.
+    uint32_t shards;                  // a power of two, at most 4096; 0: by cores
+    uint32_t flags;                   // none is defined yet
+};
+
+// How to wait.  Zero in any field but size means the default.
+struct memo_wait {
+    size_t size;             // sizeof(struct memo_wait)
+    int64_t deadline_ns;     // on the cache's clock, absolute;  0: MEMO_NEVER
+    struct sync_note *note;  // cancels the wait;                NULL: none
+    uint32_t flags;          // MEMO_WAIT_*
+    uint32_t zero;           // reserved, must be zero
+};
+
+// If the key is invalidated while its load runs, load again rather than return
+// the outdated result as MEMO_DETACHED.
+#define MEMO_WAIT_STRICT 1u
+// Do not start a load: join one, or return MEMO_ENOENT.
+#define MEMO_WAIT_NO_LOAD 2u
+
+// Counts since the cache was made, and sizes at this moment.
+struct memo_stats {
+    size_t size;  // in: sizeof(struct memo_stats); out: how much was filled
+    uint64_t hits;           // calls answered by a resident value
+    uint64_t joins;          // calls that waited for another's load
+    uint64_t loads;          // loads started
+    uint64_t load_failures;  // loads that ended in an error
+    uint64_t detached;       // flights detached by invalidation
+    uint64_t load_ns;        // time spent in loads that ended
+    uint64_t entries;        // resident values
+    uint64_t bytes;          // resident keys, values and headers
+    uint64_t flights;        // loads in progress
+    uint64_t retired;        // values no longer resident, but still pinned or
+                             // not reclaimed yet
+    uint64_t retired_bytes;  // their keys, values and headers
+    uint64_t table_bytes;    // memory of the tables
+};
+
+// ---------------------------------------------------------------- a cache
+
+// Make a cache.  Return 0 and set *out; or MEMO_EINVAL (no load function, a
+// size that is none, an unknown flag or a set byte that this version doesn't
+// know), or MEMO_ENOMEM.  *out is NULL unless 0 is returned.
+//
+// Owner:   the caller, who ends it with memo_free().  options are copied.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_new(const struct memo_options *options, struct memo **out);
+
+// Close the cache: refuse new calls (MEMO_ECLOSED), wake everybody who waits on
+// it (MEMO_ECLOSED), tell running loads (memo_load_is_canceled), wait until
+// deadline_ns for them to end, and drop every resident value.  Values still
+// held stay valid.  A load of this cache that calls memo_close() isn't waited
+// for.  Closing again waits again.
+//
+// Return 0; MEMO_ETIMEDOUT if loads are still running (their results will be
+// destroyed when they come); or MEMO_EINVAL.
+//
+// Owner:   the cache stays the caller's: calls return MEMO_ECLOSED until
+//          memo_free().
+// Threads: any, while other threads are in any function of the cache.
+// Blocks:  until running loads have ended, or deadline_ns on the cache's clock.
+// Locks:   none held while destructors run.
+MEMO_API int memo_close(struct memo *m, int64_t deadline_ns);
+
+// End a cache: memo_close(m, MEMO_NEVER) unless it was closed before, then give
+// its memory back.  NULL is allowed.
+//
+// Owner:   m is gone.  Memory that values still held, or loads still running,
+//          depend on goes with the last of them.
+// Threads: any, but no other call on m may be in progress or follow.  Waits
+//          that memo_close() has woken count as over.
+// Blocks:  as memo_close().
+// Locks:   none held while destructors run.
+MEMO_API void memo_free(struct memo *m);
+
+// ---------------------------------------------------------------- values
+
+// Return in *out the value of key: the resident one, else the result of the
+// load in progress, else the result of a load started here.
+//
+// Return 0; a positive error of the load, as it is; MEMO_EINVAL (m, key or out
+// is NULL, key_size over MEMO_KEY_MAX; a NULL key is allowed if key_size is 0),
+// MEMO_ENOMEM, MEMO_ECLOSED, MEMO_EABANDONED, or MEMO_EDEADLK (called inside a
+// load that this key's load waits for).  *out holds a value if and only if 0 is
+// returned; otherwise it is all zeros.
+//
+// Owner:   the caller releases *out, once.  key is copied.
+// Threads: any, loads and destructors included.
+// Blocks:  on a hit, never.  Else until the load of this key has ended.
+// Locks:   none held while the load runs.
+MEMO_API int memo_get(struct memo *m, const void *key, size_t key_size,
+                      struct memo_value *out);
+
+// The same, with a say in how to wait; wait may be NULL.  A caller who gives up
+// leaves the load running for the others and for the cache.
+//
+// Return also MEMO_ETIMEDOUT or MEMO_ECANCELED, if the deadline passed or the
+// note was notified before there was an answer; MEMO_ENOENT under
+// MEMO_WAIT_NO_LOAD.
+//
+// Owner:   the caller releases *out, once.  key is copied.
+// Threads: any.
+// Blocks:  until the load has ended, the deadline, or the note.  A load that
+//          runs in this thread isn't interrupted.
+// Locks:   none held while the load runs.
+MEMO_API int memo_get_wait(struct memo *m, const void *key, size_t key_size,
+                           const struct memo_wait *wait,
+                           struct memo_value *out);
+
+// Return in *out the value of key if it is resident.  Never loads.
+//
+// Return 0, MEMO_ENOENT, MEMO_EINVAL or MEMO_ECLOSED.
+//
+// Owner:   the caller releases *out, once.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_peek(struct memo *m, const void *key, size_t key_size,
+                       struct memo_value *out);
+
+// Store a copy of the size bytes at data as the value of key.  A load of key in
+// progress is detached, as by memo_invalidate(), so it can't overwrite this.
+//
+// Return 0, MEMO_EINVAL, MEMO_ENOMEM (nothing has changed) or MEMO_ECLOSED.
+//
+// Owner:   key and data are copied.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none held while the destructor of the value replaced runs.
+MEMO_API int memo_put(struct memo *m, const void *key, size_t key_size,
+                      const void *data, size_t size);
+
+// Forget key.  After this returns, no call that starts later gets a result
+// whose load began earlier: the resident value is dropped, and a flight is
+// detached (those who joined it get its result, marked MEMO_DETACHED; it is
+// never stored).  Forgetting what isn't there is fine.
+//
+// Return 0, MEMO_EINVAL or MEMO_ECLOSED.
+//
+// Owner:   nothing changes hands.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none held while destructors run.
+MEMO_API int memo_invalidate(struct memo *m, const void *key, size_t key_size);
+
+// Forget every key, as memo_invalidate() does.
+MEMO_API int memo_clear(struct memo *m);
+
+// Let go of a value; the destructor of an adopted one runs when it is no longer
+// resident and nobody holds it.  *v becomes all zeros; releasing that is fine.
+//
+// Owner:   v->data is no longer the caller's to read.
+// Threads: any, also another than the one that got it, also after memo_free().
+// Blocks:  no.
+// Locks:   none held while the destructor runs.
+MEMO_API void memo_release(struct memo_value *v);
+
+// Hold v a second time, in *out.
+//
+// Return 0, or MEMO_EINVAL (a NULL, or v holds nothing); *out is all zeros then.
+//
+// Owner:   the caller releases both, in any order.
+// Threads: any; v must not be released meanwhile.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_retain(const struct memo_value *v, struct memo_value *out);
+
+// ------------------------------------------------ inside a load function
+//
+// These take the load that the load function was given.  Until it has returned,
+// or, after MEMO_PENDING, until memo_load_finish(), one thread at a time may
+// use them.
+
+// Return the key, and its size in *size.  The bytes are followed by a zero byte
+// that is not part of the key.
+//
+// Owner:   the load's; valid as long as the load is.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API const void *memo_load_key(const struct memo_load *l, size_t *size);
+
+// Return room for a value of size bytes inside the cache's own entry, to be
+// filled before the load ends: the value is copied nowhere.  Calling again
+// changes the size; contents are kept up to the smaller of the two.  NULL: out
+// of memory, or size is absurd; what was there before still is.
+//
+// Owner:   the load's, until it ends.
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API void *memo_load_reserve(struct memo_load *l, size_t size);
+
+// Make a copy of the size bytes at data the value.  Replaces what was set
+// before.  Return 0, MEMO_EINVAL or MEMO_ENOMEM (what was set before still is).
+//
+// Owner:   data stays the caller's.
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_load_return(struct memo_load *l, const void *data,
+                              size_t size);
+
+// Make the caller's own object the value: size bytes at data (any object; size
+// is what the cache reports and counts).  free_fn, if not NULL, is called once
+// when nobody needs it.  Return 0, MEMO_EINVAL or MEMO_ENOMEM.
+//
+// Owner:   the cache, if 0 is returned; otherwise still the caller.
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_load_adopt(struct memo_load *l, void *data, size_t size,
+                             memo_free_fn *free_fn, void *free_arg);
+
+// Say whether the answer is no longer wanted, because the cache is closing.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_is_canceled(const struct memo_load *l);
+
+// End a load whose function returned (or is about to return) MEMO_PENDING.
+// error is what the function would have returned: 0, or an error.
+//
+// Return 0; MEMO_EALREADY if it was finished before, or is finished by its
+// function's own return; MEMO_EINVAL for MEMO_PENDING.  A call that returns 0
+// takes the load away from its caller: l is gone, unless it is held by
+// memo_load_retain().
+//
+// Owner:   see memo_load_retain().
+// Threads: any.
+// Blocks:  no.
+// Locks:   none held while completions and destructors run.
+MEMO_API int memo_load_finish(struct memo_load *l, int error);
+
+// Hold l, so that code that may finish it from several places (an answer, a
+// timeout) can tell who was first: memo_load_finish() returns 0 once, and
+// MEMO_EALREADY to the others.  Release it as often as it was retained, also
+// after memo_free().
+//
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API void memo_load_retain(struct memo_load *l);
+MEMO_API void memo_load_release(struct memo_load *l);
+
+// ---------------------------------------------------------------- upkeep
+
+// Fill *stats, of which the caller has set size.  Each number is exact at some
+// moment during the call, not all at the same one.
+//
+// Return 0 or MEMO_EINVAL.
+//
+// Owner:   the caller's.
+// Threads: any.
+// Blocks:  for each shard's lock.
+// Locks:   none.
+MEMO_API int memo_stats(struct memo *m, struct memo_stats *stats);
+
+// Do a bounded step of what writes would otherwise do by and by: reclaim
+// retired values, sweep cleared ones.  Return when to call next, on the cache's
+// clock: now_ns if there is more to do, MEMO_NEVER if there is nothing.
+//
+// Threads: any.
+// Blocks:  for each shard's lock.
+// Locks:   none held while destructors run.
+MEMO_API int64_t memo_maintain(struct memo *m, int64_t now_ns);
+
+// Verify the invariants of the whole cache, and abort with a message naming the
+// one that doesn't hold.  Slow: for tests.  Safe while other threads work.
+MEMO_API void memo_check(struct memo *m);
+
+// The name ("MEMO_EINVAL") and the text of an error.  A code that isn't memo's
+// gives "unknown", never NULL.
+MEMO_API const char *memo_error_name(int error);
+MEMO_API const char *memo_error_text(int error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif
+
+#endif  // MEMO_MEMO_H_
