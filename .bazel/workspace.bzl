@@ -4,7 +4,8 @@ Nothing here downloads anything. WORKSPACE calls both functions.
 """
 
 # Bazel's built-in rules and toolchains name repositories that Bazel would
-# otherwise download. Building C and C++ needs these three, and little of them.
+# otherwise download. Building C and C++ with Bazel 4 needs these three, and
+# little of them.
 
 # rules_cc: each of its rules, forwarded to the one built into Bazel.
 _RULES_CC = [
@@ -40,7 +41,9 @@ _files_repository = repository_rule(
 )
 
 def bazel_repositories():
-    """Declares what Bazel's built-in rules and toolchains load."""
+    """Declares what the built-in rules and toolchains of Debian's Bazel load."""
+    if native.bazel_version:
+        return  # Debian's has none; any other Bazel gets what suits it by itself.
     native.local_repository(
         name = "rules_java",
         path = "/usr/share/bazel/rules/java",
