@@ -1,0 +1,190 @@
+// The only door to the machine: atomics, fences, futexes, threads, memory.
+//
+// Everything shared goes through these names and no others, each saying its
+// memory order, so that the same sources build three ways: natively; with
+// SYNC_SCHED=1 on the deterministic scheduler (sync/sched.h), where each of
+// them is a switch point; and with SYNC_FAULT=1, where those that can fail do
+// so on order (sync/fault.h).
+//
+// An operation without a suffix is relaxed.
+//   _ACQ     what was stored before the _REL store whose value it reads is
+//            visible after it
+//   _REL     all that this thread did before it is visible to whoever reads the
+//            value with _ACQ
+//   _ACQREL  both, for read-modify-writes
+//   _SC      both, and a full barrier
+// There are no bare fences: ThreadSanitizer doesn't understand them.  When the
+// value of a failed compare-and-swap is used, take one with _ACQ.
+#ifndef MEMO_SYNC_ATOMIC_H_
+#define MEMO_SYNC_ATOMIC_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sync/annotate.h"
+#include "sync/clock.h"
+#include "sync/error.h"
+
+#ifdef __cplusplus
+
+// To C++ an atomic is opaque: of the right size, and zero if so initialised.
+template <typename T>
+struct alignas(sizeof(T)) sync_opaque {
+    T private_;
+};
+#define SYNC_ATOMIC(T) sync_opaque<T>
+extern "C" {
+
+#else
+
+#include <stdatomic.h>
+#define SYNC_ATOMIC(T) _Atomic(T)
+
+#ifdef SYNC_SCHED
+#include "sync/sched_ops.h"
+#else
+
+// Give *p its first value, before any other thread knows of p.
+#define SYNC_INIT(p, v) atomic_init((p), (v))
+
+#define SYNC_LOAD(p) atomic_load_explicit((p), memory_order_relaxed)
+#define SYNC_LOAD_ACQ(p) atomic_load_explicit((p), memory_order_acquire)
+#define SYNC_STORE(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define SYNC_STORE_REL(p, v) \
+    atomic_store_explicit((p), (v), memory_order_release)
+
+// These return the old value.
+#define SYNC_XCHG_ACQREL(p, v) \
+    atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+#define SYNC_XCHG_SC(p, v) \
+    atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define SYNC_ADD(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define SYNC_ADD_ACQREL(p, v) \
+    atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
+#define SYNC_SUB(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define SYNC_SUB_REL(p, v) \
+    atomic_fetch_sub_explicit((p), (v), memory_order_release)
+#define SYNC_SUB_ACQREL(p, v) \
+    atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)
+#define SYNC_OR_ACQREL(p, v) \
+    atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
+#define SYNC_AND_ACQREL(p, v) \
+    atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
+
+// If *p is *expected make it desired and return 1; else put what *p is into
+// *expected and return 0.  They don't fail spuriously.
+#define SYNC_CAS(p, expected, desired)                                  \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_relaxed,       \
+                                            memory_order_relaxed)
+#define SYNC_CAS_ACQ(p, expected, desired)                              \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_acquire,       \
+                                            memory_order_acquire)
+#define SYNC_CAS_REL(p, expected, desired)                              \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_release,       \
+                                            memory_order_relaxed)
+#define SYNC_CAS_ACQREL(p, expected, desired)                           \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_acq_rel,       \
+                                            memory_order_acquire)
+
+// Plain memory that threads hand to each other: the scheduler checks that each
+// access is ordered with every other.  No-ops otherwise.
+#define SYNC_DATA_READ(p) ((void)(p))
+#define SYNC_DATA_WRITE(p) ((void)(p))
+
+// A variable of which each thread has its own, zero at first:
+//     static SYNC_THREAD_LOCAL(struct record *, own_record);
+//     ... SYNC_TLS(own_record) = r;
+#define SYNC_THREAD_LOCAL(type, name) _Thread_local type name
+#define SYNC_TLS(name) name
+
+// Before the type of a mutable global: the scheduler puts it back between two
+// executions.
+//     static SYNC_GLOBAL sync_atomic_u32 n_records;
+#define SYNC_GLOBAL
+
+// How often to look again before sleeping: n, but once on the scheduler, where
+// a second look without a change in between can't tell anything new.
+#define SYNC_SPINS(n) (n)
+
+#endif  // SYNC_SCHED
+
+// The light half of an asymmetric fence, between a store and a later load: it
+// holds the compiler only.  The processor is held by sync_heavy_fence() on the
+// other side.  Where sync_heavy_fence_available() is 0, make the store with
+// SYNC_XCHG_SC instead.
+#define SYNC_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
+
+#endif  // __cplusplus
+
+typedef SYNC_ATOMIC(uint8_t) sync_atomic_u8;
+typedef SYNC_ATOMIC(uint32_t) sync_atomic_u32;
+typedef SYNC_ATOMIC(uint64_t) sync_atomic_u64;
+typedef SYNC_ATOMIC(void *) sync_atomic_ptr;
+
+// A full barrier in every thread of the process: on return each has executed
+// one since the call.  Stores made before SYNC_LIGHT_FENCE() there are visible
+// here; stores made before the call here are visible there, after it.
+// If sync_heavy_fence_available() is 0, a full barrier in this thread only.
+SYNC_API void sync_heavy_fence(void);
+
+// Return whether heavy fences work: Linux's membarrier(2), since 4.14, which
+// a sandbox may forbid.  Asks the system once.
+SYNC_API int sync_heavy_fence_available(void);
+
+// Sleep while *word is expected, until a sync_futex_wake() of word or the
+// deadline.  Return SYNC_ETIMEDOUT; or 0, which tells nothing: look at *word.
+// A waker that has stored to *word may wake a word that is no longer there;
+// the sleeper on its successor looks, and goes back to sleep.
+SYNC_API int sync_futex_wait(sync_atomic_u32 *word, uint32_t expected,
+                             int64_t deadline_ns);
+
+// Wake up to n sleepers; return how many.
+SYNC_API int sync_futex_wake(sync_atomic_u32 *word, int n);
+
+struct sync_thread {
+    uintptr_t handle;  // private
+};
+
+// Start a thread that runs fn(arg).  Return 0, or SYNC_EAGAIN if the system
+// has no more.  Each is either joined, which returns fn's result, or detached.
+SYNC_API int sync_thread_start(struct sync_thread *t, void *(*fn)(void *),
+                               void *arg);
+SYNC_API void *sync_thread_join(struct sync_thread *t);
+SYNC_API void sync_thread_detach(struct sync_thread *t);
+
+// End this thread; cleanups of the frames it is in run (-fexceptions).
+SYNC_API SYNC_NORETURN void sync_thread_exit(void);
+
+// Have fn(arg) called when this thread ends, the latest first; in the main
+// thread only if it ends by itself and not by leaving main().  Return 0,
+// SYNC_ENOMEM or SYNC_EAGAIN.
+SYNC_API int sync_thread_at_exit(void (*fn)(void *), void *arg);
+
+// Let others run: to be called in every turn of a loop that waits by looking.
+SYNC_API void sync_yield(void);
+
+#ifdef SYNC_SCHED
+SYNC_API void sync_cpu_relax(void);
+#else
+SYNC_INLINE void sync_cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+#endif
+
+// Memory for sync/ itself: malloc() and free().
+SYNC_API void *sync_alloc(size_t size);
+SYNC_API void sync_free(void *p);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // MEMO_SYNC_ATOMIC_H_
