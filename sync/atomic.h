@@ -115,7 +115,8 @@ extern "C" {
 // The light half of an asymmetric fence, between a store and a later load: it
 // holds the compiler only.  The processor is held by sync_heavy_fence() on the
 // other side.  Where sync_heavy_fence_available() is 0, make the store with
-// SYNC_XCHG_SC instead.
+// SYNC_XCHG_SC instead; SYNC_SYMMETRIC_FENCES is 1 where it always is.
+#define SYNC_SYMMETRIC_FENCES SYNC_TSAN
 #define SYNC_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
 
 #endif  // __cplusplus
