@@ -1,6 +1,7 @@
 """The repositories of this workspace: all of them from the machine itself.
 
-Nothing here downloads anything. WORKSPACE calls both functions.
+Nothing here downloads anything. WORKSPACE calls both functions; what depends on
+WORKSPACE, or on Bazel being version 4, is there and here alone.
 """
 
 # Bazel's built-in rules and toolchains name repositories that Bazel would
