@@ -15,8 +15,7 @@
 // INVARIANT(sealed)   The list is sealed if the word is SET; it is sealed once,
 //                     by the one thread that then stores SET.
 // INVARIANT(cascade)  While the word is SET and threads sleep on it, a wake-up
-//                     of two of them is to come: from the setter, or from one
-//                     that was woken.
+//                     is to come: from the setter, or from one that was woken.
 //
 // Memory ordering.
 //
@@ -34,9 +33,10 @@
 // The values of word.
 enum event_state { EVENT_UNSET = 0, EVENT_SLEPT_ON = 1, EVENT_SET = 2 };
 
-// How many sleepers a setter, and each sleeper, wakes.  One makes a chain that
-// any delay holds up; more than two keeps the setter longer and gains nothing.
-enum { EVENT_FANOUT = 2 };
+// How many sleepers a setter wakes, and each sleeper in its turn.  The setter
+// wakes only one: a second would often be put on the setter's own core, and
+// take it.  A sleeper wakes two, so that no single delay holds the others up.
+enum { EVENT_SETTER_WAKES = 1, EVENT_SLEEPER_WAKES = 2 };
 
 // A list whose first link is this is sealed.
 static struct sync_link sealed;
@@ -65,7 +65,7 @@ static int sleep_until_set(struct sync_event *e, int64_t deadline_ns) {
         return error;
     }
     // INVARIANT(cascade): a wake-up may have ended this sleep.
-    (void)sync_futex_wake(&e->word, EVENT_FANOUT);
+    (void)sync_futex_wake(&e->word, EVENT_SLEEPER_WAKES);
     return SYNC_OK;
 }
 
@@ -92,7 +92,7 @@ void sync_event_set(struct sync_event *e) {
     // ORDER(set) set:A
     if (SYNC_XCHG_ACQREL(&e->word, EVENT_SET) == EVENT_SLEPT_ON) {
         // LIFETIME: e may be gone; its address is all that is used.
-        (void)sync_futex_wake(&e->word, EVENT_FANOUT);
+        (void)sync_futex_wake(&e->word, EVENT_SETTER_WAKES);
     }
     while ((link = sync_list_pop(&watchers)) != NULL) {
         struct sync_watcher *w =

@@ -64,9 +64,9 @@ SYNC_API void sync_event_init(struct sync_event *e);
 // Set e: wake everybody who sleeps in sync_event_wait(), and call every
 // watcher, in the order in which they came.  Setting what is set does nothing.
 //
-// Sleepers wake each other, two at a time, so that the caller is free in
-// microseconds however many there are.  Those who wait with a note are watchers
-// of the event: the caller wakes them itself, one after the other.
+// Sleepers wake each other: the caller wakes only the first, however many there
+// are.  Those who wait with a note are watchers of the event: the caller wakes
+// them itself, one after the other.
 //
 // Owner:   watchers go back to their owners as their fn is called.
 // Threads: any.
@@ -99,7 +99,7 @@ SYNC_API int sync_event_wait(struct sync_event *e, int64_t deadline_ns,
 //
 // Owner:   w belongs to e, if 1 is returned: see struct sync_watcher.
 // Threads: any.
-// Blocks:  no.
+// Blocks:  no, but for the instant in which another thread is setting e.
 // Locks:   none while fn runs; it may call any function.
 SYNC_API int sync_event_watch(struct sync_event *e, struct sync_watcher *w)
     SYNC_EXCLUDES(&e->mu);
