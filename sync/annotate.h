@@ -46,6 +46,15 @@
 #define SYNC_UNLIKELY(x) (x)
 #endif
 
+// The initialiser of an object whose zero is its first state.
+#ifdef __cplusplus
+#define SYNC_ZERO \
+    {}
+#else
+#define SYNC_ZERO \
+    { 0 }
+#endif
+
 // 1 in builds for ThreadSanitizer, which doesn't know fences.
 #if defined(__SANITIZE_THREAD__)
 #define SYNC_TSAN 1

@@ -49,12 +49,7 @@ struct sync_watcher {
     void (*fn)(struct sync_watcher *w);  // set by the caller
 };
 
-#define SYNC_EVENT_INIT         \
-    {                           \
-        {0}, SYNC_MUTEX_INIT, { \
-            NULL                \
-        }                       \
-    }
+#define SYNC_EVENT_INIT SYNC_ZERO
 
 // Make e unset, in memory that isn't zeroed.  Nobody may be using it.
 //

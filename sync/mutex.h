@@ -20,8 +20,7 @@ struct SYNC_CAPABILITY("mutex") sync_mutex {
     sync_atomic_u32 word;  // enum mutex_state, see mutex.c
 };
 
-#define SYNC_MUTEX_INIT \
-    { 0 }
+#define SYNC_MUTEX_INIT SYNC_ZERO
 
 // Make m free.  Nobody may be using it.
 //
