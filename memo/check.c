@@ -1,0 +1,73 @@
+#include "memo/internal.h"
+#include "memo/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// The invariants of internal.h, verified by walking everything.
+
+static void require(int holds, const char *invariant) {
+    if (!holds) {
+        fprintf(stderr, "memo_check: INVARIANT(%s) doesn't hold\n", invariant);
+        abort();
+    }
+}
+
+struct found {
+    uint64_t entries, bytes;
+};
+
+static void check_entry(struct shard *s, struct table_place place,
+                        struct entry *e, void *arg) {
+    struct found *found = arg;
+    uint64_t word = SYNC_LOAD(&e->word);
+    struct table_place again;
+
+    (void)place;
+    found->entries++;
+    found->bytes += memo_entry_bytes_(e);
+    require(e->shard == s, "references");
+    require(SYNC_LOAD(&e->refs) >= 1, "references");
+    require((word & ENTRY_RETIRED) == 0, "retired");
+    require(memo_table_find_owned_(
+                s, e->bytes, entry_key_size(word),
+                hash_key(&s->memo->seed, e->bytes, entry_key_size(word)),
+                &again) == e,
+            "findable");
+}
+
+static uint64_t count_flights(const struct shard *s,
+                              const struct memo_load *f) {
+    uint64_t n = 0;
+    int i;
+
+    if (f == NULL) {
+        return 0;
+    }
+    require(f->state == FLIGHT_ATTACHED, "attached");
+    for (i = 0; i < 4; i++) {
+        n += count_flights(s, f->child[i]);
+    }
+    return n + 1;
+}
+
+void memo_check_owned_(struct shard *s, void *unused) {
+    struct found found = {0, 0};
+    uint64_t n_retired = 0, retired_bytes = 0;
+    struct entry *e;
+
+    (void)unused;
+    (void)memo_table_walk_owned_(s, 0, UINT64_MAX, check_entry, &found);
+    require(found.entries == s->table.n_entries, "counts");
+    require(found.bytes == s->entry_bytes, "counts");
+    require(count_flights(s, s->flights) == s->n_flights, "counts");
+    require(s->n_running >= s->n_flights, "counts");
+    for (e = s->retired; e != NULL; e = e->next) {
+        require((SYNC_LOAD(&e->word) & ENTRY_RETIRED) != 0, "retired");
+        n_retired++;
+        retired_bytes += memo_entry_bytes_(e);
+    }
+    require(n_retired == s->n_retired, "counts");
+    require(retired_bytes == s->retired_bytes, "counts");
+    require(s->garbage == NULL, "garbage");
+}

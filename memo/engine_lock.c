@@ -1,0 +1,21 @@
+#include "memo/internal.h"
+
+// The engine of mutual exclusion: the owner of a shard is whoever holds its
+// mutex.  The step runs in the caller's thread.
+
+void memo_own_(struct shard *s, void (*step)(struct shard *s, void *arg),
+               void *arg) {
+    struct entry *garbage;
+
+    sync_mutex_lock(&s->mu);
+    step(s, arg);
+    garbage = s->garbage;
+    s->garbage = NULL;
+    sync_mutex_unlock(&s->mu);
+
+    while (garbage != NULL) {
+        struct entry *e = garbage;
+        garbage = e->next;
+        memo_entry_unref_(e);  // CALLBACK: may be the last reference
+    }
+}

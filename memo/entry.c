@@ -1,0 +1,185 @@
+#include "memo/internal.h"
+
+#include <string.h>
+
+#include "sync/pin.h"
+
+// Memory ordering.
+//
+//   ORDER(unref)  unref:A  acquire-release decrement of refs
+//       Whoever takes refs to 0 sees all that others did with the entry before
+//       they dropped their references, and destroys it.
+
+// An address that doesn't fit a slot beside the fragment can't be published.
+static int fits_slot(const void *p) {
+    return ((uint64_t)(uintptr_t)p & HASH_FRAGMENT) == 0;
+}
+
+static size_t allocated_size(size_t key_size, size_t value_size) {
+    return offsetof(struct entry, bytes) + entry_value_offset(key_size) +
+           value_size;
+}
+
+static struct entry *new_entry(struct shard *s, const void *key,
+                               size_t key_size, size_t value_size,
+                               uint64_t flags) {
+    size_t size = allocated_size(key_size, value_size);
+    struct entry *e = memo_alloc_(s->memo, size);
+
+    if (e == NULL) {
+        return NULL;
+    }
+    if (!fits_slot(e)) {
+        memo_dealloc_(s->memo, e, size);
+        return NULL;
+    }
+    SYNC_INIT(&e->word, (uint64_t)key_size << ENTRY_KEY_SHIFT | flags);
+    SYNC_INIT(&e->refs, 1);
+    e->value_size = (uint32_t)value_size;
+    e->shard = s;
+    e->next = NULL;
+    if (key_size != 0) {
+        memcpy(e->bytes, key, key_size);
+    }
+    memo_shard_live_(s);
+    return e;
+}
+
+struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
+                                       size_t key_size,
+                                       const struct adopted *adopted) {
+    struct entry *e =
+        new_entry(s, key, key_size, sizeof(*adopted), ENTRY_ADOPTED);
+
+    if (e != NULL) {
+        memcpy(entry_value(e, key_size), adopted, sizeof(*adopted));
+    }
+    return e;
+}
+
+struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
+                              size_t size) {
+    struct adopted huge = {NULL, size, NULL, NULL, size};
+    struct entry *e;
+
+    if (size <= UINT32_MAX) {
+        return new_entry(s, key, key_size, size, 0);
+    }
+    if (size > SIZE_MAX / 2) {
+        return NULL;
+    }
+    huge.data = memo_alloc_(s->memo, size);
+    if (huge.data == NULL) {
+        return NULL;
+    }
+    e = memo_entry_adopting_new_(s, key, key_size, &huge);
+    if (e == NULL) {
+        memo_dealloc_(s->memo, huge.data, size);
+    }
+    return e;
+}
+
+size_t memo_entry_bytes_(const struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word);
+    size_t key_size = entry_key_size(word);
+    size_t bytes = allocated_size(key_size, e->value_size);
+
+    if (word & ENTRY_ADOPTED) {
+        bytes += ((const struct adopted *)entry_value(e, key_size))->size;
+    }
+    return bytes;
+}
+
+static void destroy_entry(struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word);
+    size_t key_size = entry_key_size(word);
+    struct shard *s = e->shard;
+
+    if (word & ENTRY_ADOPTED) {
+        const struct adopted *a = entry_value(e, key_size);
+        if (a->free_fn != NULL) {
+            a->free_fn(a->free_arg, a->data, a->size);  // CALLBACK
+        }
+        if (a->allocated != 0) {
+            memo_dealloc_(s->memo, a->data, a->allocated);
+        }
+    }
+    memo_dealloc_(s->memo, e, allocated_size(key_size, e->value_size));
+    memo_shard_gone_(s);
+}
+
+void memo_entry_unref_(struct entry *e) {
+    if (SYNC_SUB_ACQREL(&e->refs, 1) == 1) {  // ORDER(unref) unref:A
+        destroy_entry(e);
+    }
+}
+
+// ------------------------------------------------------------------ pins
+//
+// struct memo_value.pin is the address of a hazard slot, or of an entry, with
+// the lowest bit set, of which the value holds a reference.
+
+#define PIN_COUNTED ((uintptr_t)1)
+
+void memo_entry_hand_out_(struct entry *e, uint32_t from,
+                          struct memo_value *out) {
+    entry_describe(e, SYNC_LOAD(&e->word), out);
+    out->pin = (void *)((uintptr_t)e | PIN_COUNTED);
+    out->from = from;
+    out->zero = 0;
+}
+
+// The entry behind a pin.
+static struct entry *pinned_entry(const void *pin) {
+    if ((uintptr_t)pin & PIN_COUNTED) {
+        return (struct entry *)((uintptr_t)pin & ~PIN_COUNTED);
+    }
+    return SYNC_LOAD((sync_pin_slot *)(uintptr_t)pin);
+}
+
+// End a hazard pin of an entry that is retired.  Nobody else may look at it ever
+// again, so it is reclaimed now, if this was its last pin.
+//
+// LIFETIME: until the unpin, e is alive, and with it its shard.  From then on
+// the reference taken here keeps the shard.
+static SYNC_COLD void unpin_retired(sync_pin_slot *slot, struct entry *e) {
+    struct shard *s = e->shard;
+
+    memo_shard_live_(s);
+    sync_unpin(slot);
+    memo_own_(s, memo_reclaim_owned_, NULL);
+    memo_shard_gone_(s);
+}
+
+void memo_release(struct memo_value *v) {
+    void *pin;
+    struct entry *e;
+
+    if (v == NULL || v->pin == NULL) {
+        return;
+    }
+    pin = v->pin;
+    memset(v, 0, sizeof(*v));
+    e = pinned_entry(pin);
+    if (SYNC_UNLIKELY((uintptr_t)pin & PIN_COUNTED)) {
+        memo_entry_unref_(e);
+    } else if (SYNC_UNLIKELY(SYNC_LOAD(&e->word) & ENTRY_RETIRED)) {
+        unpin_retired(pin, e);
+    } else {
+        // If e is retired right now, a later reclaim finds it unpinned.
+        sync_unpin(pin);
+    }
+}
+
+int memo_retain(const struct memo_value *v, struct memo_value *out) {
+    if (out == NULL) {
+        return MEMO_EINVAL;
+    }
+    if (v == NULL || v->pin == NULL) {
+        memset(out, 0, sizeof(*out));
+        return MEMO_EINVAL;
+    }
+    memo_entry_ref_(pinned_entry(v->pin));
+    memo_entry_hand_out_(pinned_entry(v->pin), v->from, out);
+    return 0;
+}

@@ -1,0 +1,218 @@
+#include "memo/internal.h"
+
+#include <string.h>
+
+// One load in progress, the map of those of a shard, and what a load function
+// may say of its result.
+//
+//   ORDER(unref)  acquire-release decrement of refs, as in entry.c.
+
+struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
+                                   const void *key, size_t key_size) {
+    size_t size = offsetof(struct memo_load, key) + key_size + 1;
+    struct memo_load *f = memo_alloc_(s->memo, size);
+
+    if (f == NULL) {
+        return NULL;
+    }
+    memset(f, 0, size);
+    f->shard = s;
+    f->hash = hash;
+    f->key_size = key_size;
+    f->started_ns = memo_now_(s->memo);
+    SYNC_INIT(&f->refs, 1);
+    sync_event_init(&f->done);
+    if (key_size != 0) {
+        memcpy(f->key, key, key_size);
+    }
+    memo_shard_live_(s);
+    return f;
+}
+
+void memo_flight_unref_(struct memo_load *f) {
+    struct shard *s = f->shard;
+    size_t size = offsetof(struct memo_load, key) + f->key_size + 1;
+
+    if (SYNC_SUB_ACQREL(&f->refs, 1) != 1) {  // ORDER(unref)
+        return;
+    }
+    if (f->result != NULL) {
+        memo_entry_unref_(f->result);
+    }
+    memo_dealloc_(s->memo, f, size);
+    memo_shard_gone_(s);
+}
+
+// ------------------------------------------------------------------ the map
+//
+// A trie of four-way nodes, each of which is a flight, indexed by the hash two
+// bits at a time from the top: the nodes below a node share its path.  It needs
+// no memory beside the flights and is never rebuilt.  Depth is logarithmic, for
+// the hash is keyed; flights whose whole hashes are equal hang on one path, on
+// which a key is found by comparing.
+
+static unsigned branch_of(uint64_t *path) {
+    unsigned branch = (unsigned)(*path >> 62);
+
+    *path <<= 2;
+    return branch;
+}
+
+static int is_for(const struct memo_load *f, uint64_t hash, const void *key,
+                  size_t key_size) {
+    return f->hash == hash && f->key_size == key_size &&
+           hash_equal_bytes(f->key, key, key_size);
+}
+
+struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
+                                          const void *key, size_t key_size) {
+    uint64_t path = hash;
+
+    while (map != NULL && !is_for(map, hash, key, key_size)) {
+        map = map->child[branch_of(&path)];
+    }
+    return map;
+}
+
+void memo_flight_insert_owned_(struct memo_load **map, struct memo_load *f) {
+    uint64_t path = f->hash;
+
+    while (*map != NULL) {
+        map = &(*map)->child[branch_of(&path)];
+    }
+    *map = f;
+}
+
+// Some leaf below *at: the place that holds it.
+static struct memo_load **place_of_leaf(struct memo_load **at) {
+    int i;
+
+    for (;;) {
+        struct memo_load *f = *at;
+        for (i = 0; i < 4 && f->child[i] == NULL; i++) {
+        }
+        if (i == 4) {
+            return at;
+        }
+        at = &f->child[i];
+    }
+}
+
+void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f) {
+    uint64_t path = f->hash;
+    struct memo_load **place, *leaf;
+
+    while (*map != f) {
+        map = &(*map)->child[branch_of(&path)];
+    }
+    // Any leaf below f may take its place: it shares the path to f.
+    place = place_of_leaf(map);
+    leaf = *place;
+    *place = NULL;
+    if (leaf != f) {
+        memcpy(leaf->child, f->child, sizeof(leaf->child));
+        *map = leaf;
+    }
+    memset(f->child, 0, sizeof(f->child));
+}
+
+// ------------------------------------------------------------------ the load
+
+const void *memo_load_key(const struct memo_load *l, size_t *size) {
+    if (size != NULL) {
+        *size = l == NULL ? 0 : l->key_size;
+    }
+    return l == NULL ? NULL : l->key;
+}
+
+static void set_value(struct memo_load *l, struct entry *e) {
+    if (l->making != NULL) {
+        memo_entry_unref_(l->making);
+    }
+    l->making = e;
+}
+
+static int is_finished(const struct memo_load *l) {
+    return SYNC_LOAD(&l->finished) != 0;
+}
+
+void *memo_load_reserve(struct memo_load *l, size_t size) {
+    struct memo_value old = {0};
+    struct memo_value now = {0};
+    struct entry *e;
+
+    if (l == NULL || is_finished(l)) {
+        return NULL;
+    }
+    e = memo_entry_new_(l->shard, l->key, l->key_size, size);
+    if (e == NULL) {
+        return NULL;
+    }
+    entry_describe(e, SYNC_LOAD(&e->word), &now);
+    if (l->making != NULL) {
+        entry_describe(l->making, SYNC_LOAD(&l->making->word), &old);
+    }
+    if (old.size != 0 && size != 0) {
+        memcpy((void *)(uintptr_t)now.data, old.data,
+               old.size < size ? old.size : size);
+    }
+    set_value(l, e);
+    return (void *)(uintptr_t)now.data;
+}
+
+int memo_load_return(struct memo_load *l, const void *data, size_t size) {
+    struct memo_value now = {0};
+    struct entry *e;
+
+    if (l == NULL || (data == NULL && size != 0)) {
+        return MEMO_EINVAL;
+    }
+    if (is_finished(l)) {
+        return MEMO_EALREADY;
+    }
+    e = memo_entry_new_(l->shard, l->key, l->key_size, size);
+    if (e == NULL) {
+        return MEMO_ENOMEM;
+    }
+    entry_describe(e, SYNC_LOAD(&e->word), &now);
+    if (size != 0) {
+        memcpy((void *)(uintptr_t)now.data, data, size);
+    }
+    set_value(l, e);
+    return 0;
+}
+
+int memo_load_adopt(struct memo_load *l, void *data, size_t size,
+                    memo_free_fn *free_fn, void *free_arg) {
+    struct adopted adopted = {data, size, free_fn, free_arg, 0};
+    struct entry *e;
+
+    if (l == NULL || (data == NULL && size != 0)) {
+        return MEMO_EINVAL;
+    }
+    if (is_finished(l)) {
+        return MEMO_EALREADY;
+    }
+    e = memo_entry_adopting_new_(l->shard, l->key, l->key_size, &adopted);
+    if (e == NULL) {
+        return MEMO_ENOMEM;
+    }
+    set_value(l, e);
+    return 0;
+}
+
+int memo_load_is_canceled(const struct memo_load *l) {
+    return l != NULL && SYNC_LOAD(&l->canceled) != 0;
+}
+
+void memo_load_retain(struct memo_load *l) {
+    if (l != NULL) {
+        (void)SYNC_ADD(&l->refs, 1);
+    }
+}
+
+void memo_load_release(struct memo_load *l) {
+    if (l != NULL) {
+        memo_flight_unref_(l);
+    }
+}

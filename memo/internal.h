@@ -1,0 +1,395 @@
+// What the sources of memo/ share.  The parts, from the caller downwards:
+//
+//     memo.c         the door: checks arguments, takes options, tries the hit
+//     load.c         find or start a flight, run the load, publish, wait
+//     shard.c        what a shard's owner does: the steps under ownership
+//     flight.c       one load in progress, and the map of them
+//     table.c/.h     resident entries; lock-free readers
+//     entry.c        one result: made, pinned, counted, destroyed
+//     engine_lock.c  who owns a shard: whoever holds its mutex
+#ifndef MEMO_MEMO_INTERNAL_H_
+#define MEMO_MEMO_INTERNAL_H_
+
+#include "memo/hash.h"
+#include "memo/memo.h"
+#include "sync/annotate.h"
+#include "sync/atomic.h"
+#include "sync/event.h"
+#include "sync/mutex.h"
+
+// ------------------------------------------------------------------ entry
+//
+// One result, immutable after it is published: header, key, padding, value, in
+// one allocation.  Or, for an adopted or huge value, a struct adopted in place
+// of the value.
+//
+// word is compared as a whole by hits:
+//
+//     bits  0..1    uses, saturating: how often hit since the policy looked
+//     bits  2..15   ENTRY_*
+//     bits 16..31   generation: the shard's at the time of storing
+//     bits 32..63   size of the key
+//
+//     being made --- stored ---> resident --- unlinked ---> retired ---> gone
+//          '------ not stored (error, detached, closed) ------------------^
+//
+// The shard's owner makes the transitions but the last, which is made by
+// whoever drops the last reference.
+//
+// INVARIANT(references)  refs counts: the table (resident, or retired and not
+//     yet found unpinned), the flight that made it, and each counted pin.
+//     Hazard pins (sync/pin.h) aren't counted; only the table's reference
+//     protects them.
+struct entry {
+    sync_atomic_u64 word;  // Atomic.  The size and flags of a published entry
+                           // are const, but for ENTRY_RETIRED and uses.
+    sync_atomic_u32 refs;  // Atomic.  ORDER(unref) in entry.c
+    uint32_t value_size;   // Const after init; of a value inside the entry.
+    struct shard *shard;   // Const after init.
+    struct entry *next;    // Owned by the list it is on: retired, or garbage.
+    unsigned char bytes[];  // Const after init.
+};
+
+#define ENTRY_USES UINT64_C(3)
+#define ENTRY_ADOPTED (UINT64_C(1) << 2)  // a struct adopted is the value
+#define ENTRY_RETIRED (UINT64_C(1) << 3)  // set once, by the owner
+#define ENTRY_GENERATION_SHIFT 16
+#define ENTRY_GENERATION (UINT64_C(0xffff) << ENTRY_GENERATION_SHIFT)
+#define ENTRY_KEY_SHIFT 32
+
+struct adopted {
+    void *data;
+    size_t size;
+    memo_free_fn *free_fn;  // NULL: nothing to do
+    void *free_arg;
+    size_t allocated;  // 0, or data is ours, of so many bytes
+};
+
+SYNC_INLINE size_t entry_key_size(uint64_t word) {
+    return (size_t)(word >> ENTRY_KEY_SHIFT);
+}
+
+// Where the value starts in bytes[], so that it is aligned for any type.
+SYNC_INLINE size_t entry_value_offset(size_t key_size) {
+    return ((offsetof(struct entry, bytes) + key_size + 15) & ~(size_t)15) -
+           offsetof(struct entry, bytes);
+}
+
+SYNC_INLINE void *entry_value(const struct entry *e, size_t key_size) {
+    return (unsigned char *)(uintptr_t)e->bytes + entry_value_offset(key_size);
+}
+
+// Fill all of *out but its pin.
+SYNC_INLINE void entry_describe(const struct entry *e, uint64_t word,
+                                struct memo_value *out) {
+    void *value = entry_value(e, entry_key_size(word));
+
+    out->data = value;
+    out->size = e->value_size;
+    if (SYNC_UNLIKELY(word & ENTRY_ADOPTED)) {
+        out->data = ((const struct adopted *)value)->data;
+        out->size = ((const struct adopted *)value)->size;
+    }
+}
+
+// Make an entry with room for a value of size bytes; NULL: out of memory.  It
+// has one reference, the caller's.
+struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
+                              size_t size);
+
+// The same, around the caller's own object: what adopted says.
+struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
+                                       size_t key_size,
+                                       const struct adopted *adopted);
+
+// The bytes that e costs: itself and what it adopted.
+size_t memo_entry_bytes_(const struct entry *e);
+
+// Take or drop a reference.  The last one destroys e: CALLBACK, nothing locked.
+SYNC_INLINE void memo_entry_ref_(struct entry *e) {
+    (void)SYNC_ADD(&e->refs, 1);
+}
+void memo_entry_unref_(struct entry *e);
+
+// Hand e out in *out, by a reference of the caller's that *out takes over.
+void memo_entry_hand_out_(struct entry *e, uint32_t from,
+                          struct memo_value *out);
+
+// ------------------------------------------------------------------ flight
+//
+// A load in progress, and everybody who waits for it.  Public as struct
+// memo_load: it is what the load function holds.
+//
+//     ATTACHED --- invalidated ---> DETACHED
+//        |                             |
+//        '--- finished, or closed -----'---> ENDED
+//
+// Only the shard's owner changes state.  While ATTACHED, it is in the shard's
+// map, and newcomers join it.
+//
+// INVARIANT(attached)  f is in its shard's map iff f->state is ATTACHED.
+enum flight_state {
+    FLIGHT_ATTACHED = 0,
+    FLIGHT_DETACHED = 1,  // its result will be delivered, not stored
+    FLIGHT_ENDED = 2,     // done is set, or about to be
+};
+
+struct memo_load {
+    // Const after init.
+    struct shard *shard;
+    uint64_t hash;
+    size_t key_size;
+    int64_t started_ns;
+
+    // Owned by the shard's owner.
+    struct memo_load *child[4];  // the map: see flight.c
+    enum flight_state state;
+
+    // Owned by the load: the value being made.
+    struct entry *making;
+
+    // Published by done: stored before sync_event_set(), read after the event
+    // was seen set.
+    struct entry *result;  // NULL, or a reference that f holds
+    int error;
+    int detached;  // it was DETACHED when it ended
+
+    struct sync_event done;
+
+    // Atomic.
+    sync_atomic_u32 refs;      // ORDER(unref)
+    sync_atomic_u32 finished;  // 1 from the first memo_load_finish()
+    sync_atomic_u32 canceled;
+
+    // Guarded by the wait graph's mutex, in load.c.
+    struct memo_load *waits_for;
+
+    unsigned char key[];  // Const after init; a zero byte follows it.
+};
+
+// Make a flight with one reference, the caller's; NULL: out of memory.
+struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
+                                   const void *key, size_t key_size);
+void memo_flight_unref_(struct memo_load *f);
+
+// The map of a shard's flights, rooted at *map.
+struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
+                                          const void *key, size_t key_size);
+void memo_flight_insert_owned_(struct memo_load **map, struct memo_load *f);
+void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f);
+
+// ------------------------------------------------------------------ table
+
+// Seven slots and their tags; the eighth byte of tags is 0.  A slot is 0, or the
+// fragment of the hash and the address of an entry.  One cache line.
+#define BUCKET_SLOTS 7
+
+struct bucket {
+    SYNC_ATOMIC(uint64_t) slot[BUCKET_SLOTS];
+    SYNC_ATOMIC(uint64_t) tags;
+};
+
+// See table.c for how it grows.
+struct table {
+    // Published by the owner: stored with release, loaded by hits.
+    SYNC_ATOMIC(unsigned char *) base;  // set once, then const
+    sync_atomic_u64 mask;  // (buckets - 1) * sizeof(struct bucket); may lag
+                           // behind or run ahead: hits check what they find
+    sync_atomic_u64 level;  // buckets at this level
+
+    // Owned by the shard's owner.
+    uint64_t split;      // next group to split, or TABLE_NOT_SPLITTING
+    uint64_t n_entries;  // slots in use
+    unsigned char *chains;      // next chain group to be used for the first time
+    unsigned char *chains_end;  // committed up to here
+    unsigned char *limit;       // the pool of chain groups ends here
+    uint64_t free_chains;       // list of unused ones, by address; 0: none
+    uint64_t max_level;
+    uint64_t committed;  // bytes
+};
+
+// ------------------------------------------------------------------ shard
+
+// INVARIANT(counts)  n_entries, entry_bytes equal what a walk of the table
+//     finds, old generations included; n_flights what a walk of the map finds.
+struct shard {
+    // The line that hits read.  table: see there.
+    struct table table;
+    sync_atomic_u64 stamp;  // Published by the owner: generation, saturated uses
+
+    // Const after init.
+    struct memo *memo;
+
+    struct sync_mutex mu;  // leaf: no lock is acquired while it is held
+
+    // Owned by the shard's owner.
+    struct memo_load *flights;
+    struct entry *retired;  // unlinked, not yet found unpinned
+    struct entry *garbage;  // unpinned; to be dropped when ownership ends
+    uint64_t n_retired, retired_bytes;
+    uint64_t reclaim_at;  // n_retired that makes the next scan worth it
+    uint64_t swept_to;    // groups of the table already swept
+    uint64_t unswept_clears;  // generations that may still have entries
+    int sweeping;             // entries of old generations may be left
+    uint64_t n_flights, n_running;
+    uint64_t entry_bytes;
+    uint64_t joins, loads, load_failures, detached, load_ns;
+    int closed;
+
+    // Atomic: 1 for being open, and one for each entry and flight that exists.
+    sync_atomic_u64 live;
+};
+
+// Shards lie two cache lines apart, so that prefetched neighbours don't fight.
+#define SHARD_ALIGN 128
+
+// ------------------------------------------------------------------ cache
+
+// Hits of up to this many threads are counted apart; the rest share one count.
+#define TALLY_CHUNKS 256
+#define TALLY_CHUNK_THREADS 16
+
+// Written by one thread only, so that counting a hit shares no line.
+struct tally {
+    sync_atomic_u64 hits;
+    unsigned char pad[128 - sizeof(uint64_t)];
+};
+
+struct memo {
+    // Const after init.
+    struct hash_seed seed;
+    unsigned char *shards;  // n_shards structs, each at its own line
+    uint64_t shard_mask;    // (n_shards - 1)
+    size_t shard_size;
+    memo_load_fn *load;
+    void *load_arg;
+    struct memo_allocator allocator;
+    struct memo_clock clock;
+    int clock_is_monotonic;  // the same as sync_clock_now_ns()
+    void *pages;
+    size_t pages_size;
+    void *block;  // what the allocator gave for this struct and the shards
+    size_t block_size;
+
+    // Atomic.
+    SYNC_ATOMIC(struct tally *) tally[TALLY_CHUNKS];
+    sync_atomic_u64 hits;  // of threads without a tally
+    sync_atomic_u64 live;       // shards that something depends on, and 1 until
+                                // memo_free()
+    sync_atomic_u32 draining;   // loads running in closed shards, and 1 until
+                                // all shards are closed
+    sync_atomic_u32 in_close;   // how many of those loads are in memo_close()
+    sync_atomic_u32 closing;    // 1 from the first memo_close()
+};
+
+SYNC_INLINE struct shard *memo_shard_at_(const struct memo *m, uint64_t i) {
+    return (struct shard *)(void *)(m->shards + i * m->shard_size);
+}
+
+SYNC_INLINE struct shard *memo_shard_of_(const struct memo *m, uint64_t hash) {
+    return memo_shard_at_(m, (hash >> HASH_SHARD_SHIFT) & m->shard_mask);
+}
+
+// Count a hit of this thread.
+void memo_count_hit_(struct memo *m);
+
+void *memo_alloc_(struct memo *m, size_t size);
+void memo_dealloc_(struct memo *m, void *p, size_t size);
+
+SYNC_INLINE int64_t memo_now_(struct memo *m) {
+    return m->clock.now_ns(m->clock.state);
+}
+
+// A replaced clock may move without a sleeper being told: look at it so often.
+#define MEMO_LOOK_AT_CLOCK_NS (5 * 1000 * 1000)
+
+// Keep the cache's memory, or let it go: see shard.live.
+void memo_shard_live_(struct shard *s);
+void memo_shard_gone_(struct shard *s);
+
+// ------------------------------------------------------------------ engine
+
+// Run step(s, arg) as the owner of s; then, with ownership given up, destroy
+// what the step left in s->garbage.  CALLBACK: destructors, nothing locked.
+void memo_own_(struct shard *s, void (*step)(struct shard *s, void *arg),
+               void *arg);
+
+// ------------------------------------------------------------------ steps
+//
+// What an owner does, each in one go (shard.c).  The first argument of the
+// caller's is a struct that the step fills in.
+
+// Find a resident value, join a flight, or start one.
+struct begin_step {
+    // In.
+    const void *key;
+    size_t key_size;
+    uint64_t hash;
+    enum begin_depth { BEGIN_FIND, BEGIN_JOIN, BEGIN_START } depth;
+    struct memo_load *spare;  // used to start a flight, if there is one
+    // Out: at most one of the two, with a reference for the caller; or an error.
+    struct entry *entry;
+    struct memo_load *flight;
+    int started;
+    int needs_spare;
+    int error;
+};
+void memo_begin_owned_(struct shard *s, void *begin_step);
+
+// End a flight with the entry that it made, or NULL and an error.
+struct end_step {
+    struct memo_load *flight;
+    struct entry *entry;
+    int error;
+    int64_t now_ns;
+    // Out.
+    int was_open;  // the flight had not been ended by memo_close() before
+    int drains;    // the shard is closed: memo_close() waits for this load
+};
+void memo_end_owned_(struct shard *s, void *end_step);
+
+// Store an entry whatever is there (entry != NULL), or drop what is there.  Both
+// detach the flight of the key.
+struct replace_step {
+    const void *key;
+    size_t key_size;
+    uint64_t hash;
+    struct entry *entry;
+    int error;
+};
+void memo_replace_owned_(struct shard *s, void *replace_step);
+
+void memo_clear_owned_(struct shard *s, void *unused);
+
+// End every flight with MEMO_ECLOSED, refuse new ones, and make every resident
+// value out of date.  The flights come out in a list linked by child[0], each
+// with a reference for the caller, who must set done.
+struct close_step {
+    struct memo_load *ended;
+};
+void memo_close_owned_(struct shard *s, void *close_step);
+
+// Sweep a bounded number of groups; then reclaim.  *more is set if there is more
+// to sweep.
+void memo_upkeep_owned_(struct shard *s, void *int_more);
+
+// Reclaim what is retired and no longer pinned.
+void memo_reclaim_owned_(struct shard *s, void *unused);
+
+void memo_stats_owned_(struct shard *s, void *memo_stats);
+void memo_check_owned_(struct shard *s, void *unused);
+
+// ------------------------------------------------------------------ loads
+
+// What memo_get() does when the value isn't resident: load.c.
+int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
+                   uint64_t hash, const struct memo_wait *wait,
+                   struct memo_value *out);
+
+// How many loads of m are on this thread's stack.
+uint32_t memo_loads_on_this_thread_(const struct memo *m);
+
+// Wake everybody who waits in memo_close() if a load of a closed shard ended.
+void memo_load_drained_(struct memo *m);
+
+#endif  // MEMO_MEMO_INTERNAL_H_

@@ -1,0 +1,328 @@
+#include "memo/internal.h"
+#include "memo/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sync/clock.h"
+#include "sync/machine.h"
+
+// The beginning and the end of a cache.
+//
+//   ORDER(live)   acquire-release decrements of shard.live and memo.live: who
+//                 takes the last to 0 sees all that others did with the cache's
+//                 memory, and gives it back.
+//   ORDER(drain)  last:A  acquire-release decrement of draining
+//                 wait:B  acquire load of draining
+//       If wait:B reads that the loads have ended, what they did came before.
+
+// Address space for the tables of one cache: room for 10^9 entries.  Halved
+// until the process may have it.
+#define PAGES_MOST ((size_t)1 << 35)
+#define PAGES_LEAST ((size_t)1 << 18)  // of a shard
+#define SHARDS_MOST 4096
+#define SHARDS_PER_CORE 4
+#define SHARDS_BY_DEFAULT 64
+
+// ------------------------------------------------------------------ memory
+
+static void *alloc_by_malloc(void *state, size_t size) {
+    (void)state;
+    return malloc(size);
+}
+
+static void free_by_malloc(void *state, void *p, size_t size) {
+    (void)state;
+    (void)size;
+    free(p);
+}
+
+static int64_t now_by_monotonic_clock(void *state) {
+    (void)state;
+    return sync_clock_now_ns();
+}
+
+void *memo_alloc_(struct memo *m, size_t size) {
+    return m->allocator.alloc(m->allocator.state, size);
+}
+
+void memo_dealloc_(struct memo *m, void *p, size_t size) {
+    m->allocator.free(m->allocator.state, p, size);
+}
+
+static void free_core(struct memo *m) {
+    struct memo_allocator allocator = m->allocator;
+    size_t size = TALLY_CHUNK_THREADS * sizeof(struct tally);
+    int i;
+
+    for (i = 0; i < TALLY_CHUNKS; i++) {
+        struct tally *tallies = SYNC_LOAD_ACQ(&m->tally[i]);
+        if (tallies != NULL) {
+            memo_dealloc_(m, tallies, size);
+        }
+    }
+    sync_pages_release(m->pages, m->pages_size);
+    allocator.free(allocator.state, m->block, m->block_size);
+}
+
+static void core_gone(struct memo *m) {
+    if (SYNC_SUB_ACQREL(&m->live, 1) == 1) {  // ORDER(live)
+        free_core(m);
+    }
+}
+
+void memo_shard_live_(struct shard *s) {
+    (void)SYNC_ADD(&s->live, 1);
+}
+
+void memo_shard_gone_(struct shard *s) {
+    struct memo *m = s->memo;
+
+    if (SYNC_SUB_ACQREL(&s->live, 1) == 1) {  // ORDER(live)
+        core_gone(m);
+    }
+}
+
+// ------------------------------------------------------------------ options
+
+// Copy what the caller set to *to, whose version of the struct may be shorter
+// or longer than his.
+static int take_options(const struct memo_options *from,
+                        struct memo_options *to) {
+    const unsigned char *bytes = (const unsigned char *)from;
+    size_t i;
+
+    memset(to, 0, sizeof(*to));
+    if (from == NULL || from->size < offsetof(struct memo_options, load_arg)) {
+        return MEMO_EINVAL;
+    }
+    for (i = sizeof(*to); i < from->size; i++) {
+        if (bytes[i] != 0) {
+            return MEMO_EINVAL;
+        }
+    }
+    memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+    return 0;
+}
+
+static int are_bad_options(const struct memo_options *o) {
+    return o->load == NULL || o->flags != 0 || o->shards > SHARDS_MOST ||
+           (o->shards & (o->shards - 1)) != 0 ||
+           (o->allocator != NULL &&
+            (o->allocator->alloc == NULL || o->allocator->free == NULL)) ||
+           (o->clock != NULL && o->clock->now_ns == NULL);
+}
+
+static uint32_t default_shards(void) {
+    uint32_t n = 1;
+
+    while (n < (uint32_t)sync_cores() * SHARDS_PER_CORE &&
+           n < SHARDS_BY_DEFAULT) {
+        n *= 2;
+    }
+    return n;
+}
+
+// ------------------------------------------------------------------ beginning
+
+static size_t align_up(size_t n, size_t to) {
+    return (n + to - 1) & ~(to - 1);
+}
+
+static void set_options(struct memo *m, const struct memo_options *o,
+                        const struct memo_allocator *allocator) {
+    static const struct memo_clock monotonic = {now_by_monotonic_clock, NULL};
+
+    m->load = o->load;
+    m->load_arg = o->load_arg;
+    m->allocator = *allocator;
+    m->clock = o->clock == NULL ? monotonic : *o->clock;
+    m->clock_is_monotonic = o->clock == NULL;
+    if (o->hash_seed == NULL) {
+        sync_random(&m->seed, sizeof(m->seed));
+    } else {
+        memcpy(&m->seed, o->hash_seed, sizeof(m->seed));
+    }
+}
+
+static int reserve_pages(struct memo *m, uint64_t n_shards) {
+    size_t size = PAGES_MOST;
+
+    while (size >= PAGES_LEAST * n_shards) {
+        m->pages = sync_pages_reserve(size);
+        if (m->pages != NULL) {
+            m->pages_size = size;
+            return 0;
+        }
+        size /= 2;
+    }
+    return MEMO_ENOMEM;
+}
+
+static int init_shards(struct memo *m, uint64_t n_shards) {
+    size_t share = m->pages_size / n_shards;
+    uint64_t i;
+
+    for (i = 0; i < n_shards; i++) {
+        struct shard *s = memo_shard_at_(m, i);
+        s->memo = m;
+        SYNC_INIT(&s->live, 1);
+        SYNC_INIT(&s->stamp, ENTRY_USES);
+        if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,
+                             share) != 0) {
+            return MEMO_ENOMEM;
+        }
+    }
+    return 0;
+}
+
+// One block for the cache and its shards, from the caller's allocator.
+static struct memo *alloc_core(const struct memo_allocator *allocator,
+                               uint64_t n_shards) {
+    size_t shard_size = align_up(sizeof(struct shard), SHARD_ALIGN);
+    size_t head = align_up(sizeof(struct memo), SHARD_ALIGN);
+    size_t size = SHARD_ALIGN + head + n_shards * shard_size;
+    unsigned char *block = allocator->alloc(allocator->state, size);
+    struct memo *m;
+
+    if (block == NULL) {
+        return NULL;
+    }
+    memset(block, 0, size);
+    m = (struct memo *)align_up((uintptr_t)block, SHARD_ALIGN);
+    m->block = block;
+    m->block_size = size;
+    m->shards = (unsigned char *)m + head;
+    m->shard_size = shard_size;
+    m->shard_mask = n_shards - 1;
+    return m;
+}
+
+int memo_new(const struct memo_options *options, struct memo **out) {
+    static const struct memo_allocator by_malloc = {alloc_by_malloc,
+                                                    free_by_malloc, NULL};
+    const struct memo_allocator *allocator;
+    struct memo_options o;
+    struct memo *m;
+    uint32_t n_shards;
+
+    if (out == NULL) {
+        return MEMO_EINVAL;
+    }
+    *out = NULL;
+    if (take_options(options, &o) != 0 || are_bad_options(&o)) {
+        return MEMO_EINVAL;
+    }
+    allocator = o.allocator == NULL ? &by_malloc : o.allocator;
+    n_shards = o.shards == 0 ? default_shards() : o.shards;
+    m = alloc_core(allocator, n_shards);
+    if (m == NULL) {
+        return MEMO_ENOMEM;
+    }
+    set_options(m, &o, allocator);
+    SYNC_INIT(&m->live, n_shards + UINT64_C(1));
+    SYNC_INIT(&m->draining, 1);
+    if (reserve_pages(m, n_shards) != 0) {
+        memo_dealloc_(m, m->block, m->block_size);
+        return MEMO_ENOMEM;
+    }
+    if (init_shards(m, n_shards) != 0) {
+        free_core(m);
+        return MEMO_ENOMEM;
+    }
+    *out = m;
+    return 0;
+}
+
+// ------------------------------------------------------------------ the end
+
+static void wake_closers(struct memo *m) {
+    (void)sync_futex_wake(&m->draining, INT32_MAX);
+}
+
+void memo_load_drained_(struct memo *m) {
+    (void)SYNC_SUB_ACQREL(&m->draining, 1);  // ORDER(drain) last:A
+    wake_closers(m);
+}
+
+// Close every shard, once.
+static void close_shards(struct memo *m) {
+    uint64_t i;
+
+    for (i = 0; i <= m->shard_mask; i++) {
+        struct close_step c = {NULL};
+        memo_own_(memo_shard_at_(m, i), memo_close_owned_, &c);
+        while (c.ended != NULL) {
+            struct memo_load *f = c.ended;
+            c.ended = f->child[0];
+            f->child[0] = NULL;
+            sync_event_set(&f->done);
+            memo_flight_unref_(f);
+        }
+    }
+}
+
+// Wait until no load runs but those whose threads are in memo_close() too.
+static int drain(struct memo *m, int64_t deadline_ns) {
+    for (;;) {
+        uint32_t left = SYNC_LOAD_ACQ(&m->draining);  // ORDER(drain) wait:B
+        int64_t until = deadline_ns;
+        if (left <= SYNC_LOAD(&m->in_close)) {
+            return 0;
+        }
+        if (deadline_ns != MEMO_NEVER && memo_now_(m) >= deadline_ns) {
+            return MEMO_ETIMEDOUT;
+        }
+        if (deadline_ns != MEMO_NEVER && !m->clock_is_monotonic) {
+            until = sync_clock_now_ns() + MEMO_LOOK_AT_CLOCK_NS;
+        }
+        (void)sync_futex_wait(&m->draining, left, until);
+    }
+}
+
+static void drop_everything(struct memo *m) {
+    uint64_t i;
+    int more;
+
+    for (i = 0; i <= m->shard_mask; i++) {
+        do {
+            memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
+        } while (more);
+    }
+}
+
+int memo_close(struct memo *m, int64_t deadline_ns) {
+    uint32_t own;
+    int error;
+
+    if (m == NULL) {
+        return MEMO_EINVAL;
+    }
+    own = memo_loads_on_this_thread_(m);
+    if (SYNC_XCHG_ACQREL(&m->closing, 1) == 0) {
+        close_shards(m);
+        memo_load_drained_(m);
+    }
+    (void)SYNC_ADD(&m->in_close, own);
+    wake_closers(m);
+    error = drain(m, deadline_ns);
+    (void)SYNC_SUB(&m->in_close, own);
+    drop_everything(m);
+    return error;
+}
+
+void memo_free(struct memo *m) {
+    uint64_t i;
+
+    if (m == NULL) {
+        return;
+    }
+    if (!SYNC_LOAD(&m->closing)) {
+        (void)memo_close(m, MEMO_NEVER);
+    }
+    drop_everything(m);
+    for (i = 0; i <= m->shard_mask; i++) {
+        memo_shard_gone_(memo_shard_at_(m, i));
+    }
+    core_gone(m);
+}

@@ -1,0 +1,368 @@
+#include "memo/internal.h"
+#include "memo/table.h"
+
+#include <string.h>
+
+#include "sync/pin.h"
+
+// What the owner of a shard does: plain code of a single writer.  Who that is,
+// the engine decides.  Nothing here calls a user's function, allocates or frees:
+// what becomes free is left in s->garbage.
+//
+//   ORDER(stamp)  clear:A  release store of stamp
+//       Calls that begin after memo_clear() returned are ordered after it by
+//       whatever told them; hits load the stamp relaxed and so see it.
+
+// How many retired entries are worth a scan of all pins at least.
+#define RECLAIM_BATCH 64
+#define RECLAIM_BYTES ((uint64_t)256 << 10)
+
+// Groups of the table swept by one write, and by one call of upkeep.
+#define SWEEP_BY_WRITE 4
+#define SWEEP_BY_UPKEEP 256
+
+// ------------------------------------------------------------------ retiring
+
+static void retire(struct shard *s, struct entry *e) {
+    (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);
+    s->entry_bytes -= memo_entry_bytes_(e);
+    e->next = s->retired;
+    s->retired = e;
+    s->n_retired++;
+    s->retired_bytes += memo_entry_bytes_(e);
+}
+
+// The retired entries under examination, as a hash table of addresses.
+#define BATCH_SLOTS (4 * RECLAIM_BATCH)
+
+struct batch {
+    struct entry *entry[BATCH_SLOTS];
+    unsigned char pinned[BATCH_SLOTS];
+};
+
+static unsigned batch_slot(const struct batch *b, const void *p) {
+    uint64_t x = (uint64_t)(uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15);
+    unsigned i = (unsigned)(x >> 56) % BATCH_SLOTS;
+
+    while (b->entry[i] != NULL && b->entry[i] != p) {
+        i = (i + 1) % BATCH_SLOTS;
+    }
+    return i;
+}
+
+static void see_pin(void *arg, void *p) {
+    struct batch *b = arg;
+    unsigned i = batch_slot(b, p);
+
+    if (b->entry[i] != NULL) {
+        b->pinned[i] = 1;
+    }
+}
+
+// Examine up to RECLAIM_BATCH entries of *list, which shrinks; put them on
+// s->garbage or back on s->retired.
+static void reclaim_batch(struct shard *s, struct entry **list) {
+    struct batch b;
+    unsigned i;
+    int n;
+
+    memset(&b, 0, sizeof(b));
+    for (n = 0; n < RECLAIM_BATCH && *list != NULL; n++) {
+        struct entry *e = *list;
+        *list = e->next;
+        b.entry[batch_slot(&b, e)] = e;
+    }
+    sync_pin_scan(see_pin, &b);
+    for (i = 0; i < BATCH_SLOTS; i++) {
+        struct entry *e = b.entry[i];
+        if (e == NULL) {
+            continue;
+        }
+        if (b.pinned[i]) {
+            e->next = s->retired;
+            s->retired = e;
+        } else {
+            s->n_retired--;
+            s->retired_bytes -= memo_entry_bytes_(e);
+            e->next = s->garbage;
+            s->garbage = e;
+        }
+    }
+}
+
+static void reclaim(struct shard *s) {
+    struct entry *list = s->retired;
+
+    s->retired = NULL;
+    while (list != NULL) {
+        reclaim_batch(s, &list);
+    }
+    // With many threads a scan is dear, so let more come together.
+    s->reclaim_at = s->n_retired + RECLAIM_BATCH + sync_pin_records();
+}
+
+void memo_reclaim_owned_(struct shard *s, void *unused) {
+    (void)unused;
+    reclaim(s);
+}
+
+static void reclaim_if_worth_it(struct shard *s) {
+    if (s->n_retired >= s->reclaim_at || s->retired_bytes >= RECLAIM_BYTES) {
+        reclaim(s);
+    }
+}
+
+// ------------------------------------------------------------------ storing
+
+static uint64_t generation(const struct shard *s) {
+    return SYNC_LOAD(&s->stamp) & ENTRY_GENERATION;
+}
+
+static int is_of_this_generation(const struct shard *s, const struct entry *e) {
+    return (SYNC_LOAD(&e->word) & ENTRY_GENERATION) == generation(s);
+}
+
+// Drop entry e from the table.
+static void drop(struct shard *s, struct table_place place, struct entry *e) {
+    memo_table_remove_owned_(&s->table, place);
+    retire(s, e);
+}
+
+// Make e resident, in place of what is there.  0, or MEMO_ENOMEM and nothing has
+// changed.  The table takes a reference of its own.
+static int store(struct shard *s, struct entry *e, const void *key,
+                 size_t key_size, uint64_t hash) {
+    struct table_place place;
+    struct entry *old = memo_table_find_owned_(s, key, key_size, hash, &place);
+    uint64_t word = SYNC_LOAD(&e->word) | generation(s);
+
+    SYNC_STORE(&e->word, word);
+    if (old != NULL) {
+        memo_table_replace_owned_(place, e, hash);
+        retire(s, old);
+    } else if (memo_table_insert_owned_(s, e, hash) != 0) {
+        SYNC_STORE(&e->word, word & ~ENTRY_GENERATION);
+        return MEMO_ENOMEM;
+    }
+    memo_entry_ref_(e);
+    s->entry_bytes += memo_entry_bytes_(e);
+    return 0;
+}
+
+static void sweep_one(struct shard *s, struct table_place place,
+                      struct entry *e, void *arg) {
+    (void)arg;
+    if (!is_of_this_generation(s, e)) {
+        drop(s, place, e);
+    }
+}
+
+// Drop what memo_clear() made out of date, in up to n groups.
+static void sweep(struct shard *s, uint64_t n) {
+    uint64_t groups;
+
+    if (!s->sweeping) {
+        return;
+    }
+    groups = memo_table_walk_owned_(s, s->swept_to, n, sweep_one, NULL);
+    s->swept_to += n;
+    // Groups split off meanwhile lie ahead, so none is missed.
+    if (s->swept_to >= groups) {
+        s->sweeping = 0;
+        s->unswept_clears = 0;
+    }
+}
+
+static void after_write(struct shard *s) {
+    sweep(s, SWEEP_BY_WRITE);
+    reclaim_if_worth_it(s);
+}
+
+void memo_upkeep_owned_(struct shard *s, void *int_more) {
+    int *more = int_more;
+
+    sweep(s, SWEEP_BY_UPKEEP);
+    if (s->n_retired != 0) {
+        reclaim(s);
+    }
+    *more = s->sweeping;
+}
+
+// ------------------------------------------------------------------ flights
+
+static void leave_map(struct shard *s, struct memo_load *f,
+                      enum flight_state state) {
+    memo_flight_remove_owned_(&s->flights, f);
+    s->n_flights--;
+    f->state = state;
+}
+
+static void detach(struct shard *s, const void *key, size_t key_size,
+                   uint64_t hash) {
+    struct memo_load *f =
+        memo_flight_find_owned_(s->flights, hash, key, key_size);
+
+    if (f != NULL) {
+        leave_map(s, f, FLIGHT_DETACHED);
+        s->detached++;
+    }
+}
+
+static void start(struct shard *s, struct memo_load *f) {
+    memo_flight_insert_owned_(&s->flights, f);
+    s->n_flights++;
+    s->n_running++;
+    s->loads++;
+}
+
+void memo_begin_owned_(struct shard *s, void *begin_step) {
+    struct begin_step *b = begin_step;
+    struct table_place place;
+    struct entry *e;
+    struct memo_load *f;
+
+    b->error = s->closed ? MEMO_ECLOSED : 0;
+    b->needs_spare = 0;
+    if (s->closed) {
+        return;
+    }
+    e = memo_table_find_owned_(s, b->key, b->key_size, b->hash, &place);
+    if (e != NULL && is_of_this_generation(s, e)) {
+        memo_entry_ref_(e);
+        b->entry = e;
+        return;
+    }
+    f = memo_flight_find_owned_(s->flights, b->hash, b->key, b->key_size);
+    if (f != NULL && b->depth >= BEGIN_JOIN) {
+        (void)SYNC_ADD(&f->refs, 1);
+        s->joins++;
+        b->flight = f;
+    } else if (b->depth < BEGIN_START) {
+        b->error = MEMO_ENOENT;
+    } else if (b->spare == NULL) {
+        b->needs_spare = 1;
+    } else {
+        start(s, b->spare);
+        b->flight = b->spare;
+        b->started = 1;
+    }
+}
+
+void memo_end_owned_(struct shard *s, void *end_step) {
+    struct end_step *end = end_step;
+    struct memo_load *f = end->flight;
+
+    s->n_running--;
+    s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
+    s->load_failures += end->error != 0;
+    end->was_open = f->state != FLIGHT_ENDED;
+    end->drains = s->closed;
+    if (!end->was_open) {
+        return;
+    }
+    f->detached = f->state == FLIGHT_DETACHED;
+    if (f->state == FLIGHT_ATTACHED) {
+        // The result is there before the flight is gone: no instant at which a
+        // finished key looks absent (F1).  If it can't be stored for want of
+        // memory, it is still delivered.
+        if (end->entry != NULL) {
+            (void)store(s, end->entry, f->key, f->key_size, f->hash);
+        }
+        leave_map(s, f, FLIGHT_ENDED);
+    }
+    f->state = FLIGHT_ENDED;
+    f->result = end->entry;
+    f->error = end->error;
+    after_write(s);
+}
+
+// ------------------------------------------------------------------ changes
+
+void memo_replace_owned_(struct shard *s, void *replace_step) {
+    struct replace_step *r = replace_step;
+    struct table_place place;
+    struct entry *old;
+
+    r->error = s->closed ? MEMO_ECLOSED : 0;
+    if (s->closed) {
+        return;
+    }
+    old = memo_table_find_owned_(s, r->key, r->key_size, r->hash, &place);
+    if (r->entry != NULL) {
+        r->error = store(s, r->entry, r->key, r->key_size, r->hash);
+    } else if (old != NULL) {
+        drop(s, place, old);
+    }
+    if (r->error != 0) {
+        return;
+    }
+    detach(s, r->key, r->key_size, r->hash);
+    after_write(s);
+    if (old != NULL && (SYNC_LOAD(&old->word) & ENTRY_ADOPTED)) {
+        reclaim(s);  // a destructor waits: run it now rather than by and by
+    }
+}
+
+// Make every resident entry out of date at once; they are swept by and by.
+static void next_generation(struct shard *s) {
+    uint64_t now = SYNC_LOAD(&s->stamp);
+    uint64_t next = (now + (UINT64_C(1) << ENTRY_GENERATION_SHIFT)) &
+                    ENTRY_GENERATION;
+
+    // A generation must not come round again while entries of it are left.
+    if (++s->unswept_clears == ENTRY_GENERATION >> ENTRY_GENERATION_SHIFT) {
+        sweep(s, UINT64_MAX);
+        s->unswept_clears = 1;
+    }
+    SYNC_STORE_REL(&s->stamp, next | ENTRY_USES);  // ORDER(stamp) clear:A
+    s->swept_to = 0;
+    s->sweeping = 1;
+}
+
+void memo_clear_owned_(struct shard *s, void *unused) {
+    (void)unused;
+    while (s->flights != NULL) {
+        leave_map(s, s->flights, FLIGHT_DETACHED);
+        s->detached++;
+    }
+    next_generation(s);
+}
+
+void memo_close_owned_(struct shard *s, void *close_step) {
+    struct close_step *c = close_step;
+
+    if (s->closed) {
+        return;
+    }
+    s->closed = 1;
+    // memo_close() waits for these: they count down as they end.
+    (void)SYNC_ADD(&s->memo->draining, (uint32_t)s->n_running);
+    while (s->flights != NULL) {
+        struct memo_load *f = s->flights;
+        leave_map(s, f, FLIGHT_ENDED);
+        f->error = MEMO_ECLOSED;
+        (void)SYNC_ADD(&f->refs, 1);
+        SYNC_STORE(&f->canceled, 1);
+        f->child[0] = c->ended;
+        c->ended = f;
+    }
+    next_generation(s);
+}
+
+// ------------------------------------------------------------------ looking on
+
+void memo_stats_owned_(struct shard *s, void *memo_stats) {
+    struct memo_stats *stats = memo_stats;
+
+    stats->joins += s->joins;
+    stats->loads += s->loads;
+    stats->load_failures += s->load_failures;
+    stats->detached += s->detached;
+    stats->load_ns += s->load_ns;
+    stats->entries += s->table.n_entries;
+    stats->bytes += s->entry_bytes;
+    stats->flights += s->n_running;
+    stats->retired += s->n_retired;
+    stats->retired_bytes += s->retired_bytes;
+    stats->table_bytes += s->table.committed;
+}

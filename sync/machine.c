@@ -1,0 +1,74 @@
+#include "sync/machine.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "sync/atomic.h"
+#include "sync/clock.h"
+#include "sync/error.h"
+#include "sync/fault.h"
+
+void *sync_pages_reserve(size_t size) {
+    void *p;
+
+    if (sync_fault_()) {
+        return NULL;
+    }
+    p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+             -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int sync_pages_commit(void *p, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)p & ~(page - 1);
+    uintptr_t end = ((uintptr_t)p + size + page - 1) & ~(page - 1);
+
+    if (sync_fault_()) {
+        return SYNC_ENOMEM;
+    }
+    if (mprotect((void *)begin, end - begin, PROT_READ | PROT_WRITE) != 0) {
+        return SYNC_ENOMEM;
+    }
+    return 0;
+}
+
+void sync_pages_release(void *p, size_t size) {
+    (void)munmap(p, size);
+}
+
+int sync_cores(void) {
+    cpu_set_t set;
+    long n;
+
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        return CPU_COUNT(&set);
+    }
+    n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+void sync_random(void *p, size_t size) {
+    unsigned char *bytes = p;
+    uint64_t x = (uint64_t)(uintptr_t)p ^ (uint64_t)sync_clock_now_ns();
+    size_t i = 0;
+
+    while (i < size) {
+        ssize_t n = getrandom(bytes + i, size - i, 0);
+        if (n > 0) {
+            i += (size_t)n;
+        } else if (n < 0 && errno == EINTR) {
+            continue;
+        } else {
+            break;
+        }
+    }
+    // A kernel without getrandom(): the clock, and where things happen to lie.
+    for (; i < size; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        bytes[i] = (unsigned char)(x >> 56);
+    }
+}

@@ -1,0 +1,162 @@
+#include "sync/pin.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+// Memory ordering.
+//
+//   ORDER(pin)    pin:A   store of the slot, then a light fence
+//                 look:B  the caller's second look at where it found p
+//                 gone:C  the freer makes p unreachable
+//                 scan:D  heavy fence, then load of the slot
+//       Store-buffering: of look:B and scan:D at least one sees the other
+//       side's store, for the heavy fence acts as a full fence in every thread
+//       of the process.  So if look:B still finds p, scan:D finds the pin.
+//       Without membarrier, pin:A is a sequentially consistent exchange.
+//
+//   ORDER(unpin)  unpin:A release store of NULL into the slot
+//                 scan:D  acquire load of the slot
+//       If scan:D doesn't find p any more, all reads of *p came before.  The
+//       owner's next pin:A may hide unpin:A (made by another thread) from
+//       scan:D: it has read NULL with acquire and stores with release, so the
+//       chain holds.
+//
+//   ORDER(record) add:A   release compare-and-swap of head
+//                 scan:B  acquire load of head
+//       If scan:B reaches a record, it reads an initialized one.
+
+// LIFETIME: a record is never freed, only handed on; it is reachable from head
+// for ever.
+struct record {
+    sync_pin_slot slot[SYNC_PIN_SLOTS];  // Atomic.
+    struct record *next;                 // Const after init.
+    uint32_t number;                     // Const after init.
+    sync_atomic_u32 taken;               // Atomic: 1 while a thread has it.
+};
+
+// Two lines at a time are fetched on many machines; a record touches no other.
+#define RECORD_ALIGN 256
+
+_Static_assert(sizeof(struct record) <= RECORD_ALIGN, "record outgrew its lines");
+
+static SYNC_GLOBAL SYNC_ATOMIC(struct record *) head;
+static SYNC_GLOBAL sync_atomic_u32 n_records;
+
+SYNC_THREAD_LOCAL(struct sync_pin_self, sync_pin_self_);
+
+static SYNC_THREAD_LOCAL(struct record *, own_record);
+
+static void give_record_up(void *arg) {
+    struct record *r = arg;
+
+    SYNC_TLS(own_record) = NULL;
+    SYNC_TLS(sync_pin_self_).slot = NULL;
+    SYNC_TLS(sync_pin_self_).number = 0;
+    SYNC_STORE_REL(&r->taken, 0);  // ORDER(record): the next owner acquires
+}
+
+static struct record *take_abandoned_record(void) {
+    struct record *r;
+
+    for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
+        uint32_t free = 0;
+        if (SYNC_LOAD(&r->taken) == 0 && SYNC_CAS_ACQ(&r->taken, &free, 1)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+static struct record *add_record(void) {
+    void *memory = sync_alloc(2 * RECORD_ALIGN);
+    uintptr_t aligned =
+        ((uintptr_t)memory + RECORD_ALIGN - 1) & ~(uintptr_t)(RECORD_ALIGN - 1);
+    struct record *r = (struct record *)aligned;
+    struct record *first;
+    int i;
+
+    if (memory == NULL) {
+        return NULL;
+    }
+    for (i = 0; i < SYNC_PIN_SLOTS; i++) {
+        SYNC_INIT(&r->slot[i], NULL);
+    }
+    SYNC_INIT(&r->taken, 1);
+    r->number = SYNC_ADD(&n_records, 1) + 1;
+    first = SYNC_LOAD(&head);
+    do {
+        r->next = first;
+    } while (!SYNC_CAS_ACQREL(&head, &first, r));  // ORDER(record) add:A
+    return r;
+}
+
+static struct record *record_of_this_thread(void) {
+    struct record *r = SYNC_TLS(own_record);
+
+    if (SYNC_LIKELY(r != NULL)) {
+        return r;
+    }
+    r = take_abandoned_record();
+    if (r == NULL) {
+        r = add_record();
+    }
+    if (r == NULL) {
+        return NULL;
+    }
+    if (sync_thread_at_exit(give_record_up, r) != 0) {
+        SYNC_STORE_REL(&r->taken, 0);
+        return NULL;
+    }
+    SYNC_TLS(own_record) = r;
+    SYNC_TLS(sync_pin_self_).number = r->number;
+    return r;
+}
+
+static sync_pin_slot *publish(sync_pin_slot *slot, void *p) {
+    (void)SYNC_XCHG_SC(slot, p);  // ORDER(pin) pin:A, with its own full fence
+    return slot;
+}
+
+sync_pin_slot *sync_pin_slow(void *p) {
+    struct record *r = record_of_this_thread();
+    int i;
+
+    if (r == NULL) {
+        return NULL;
+    }
+    for (i = 0; i < SYNC_PIN_SLOTS - 1; i++) {
+        if (SYNC_LOAD_ACQ(&r->slot[i]) == NULL) {
+            // The same slot serves the next pins by the short way, if the
+            // machine has the heavy fence that it relies on.
+            SYNC_TLS(sync_pin_self_).slot =
+                sync_heavy_fence_available() ? &r->slot[i] : NULL;
+            return publish(&r->slot[i], p);
+        }
+    }
+    return NULL;
+}
+
+sync_pin_slot *sync_pin_brief(void *p) {
+    struct record *r = record_of_this_thread();
+
+    return r == NULL ? NULL : publish(&r->slot[SYNC_PIN_SLOTS - 1], p);
+}
+
+void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
+    struct record *r;
+    int i;
+
+    sync_heavy_fence();  // ORDER(pin) scan:D
+    for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {  // ORDER(record)
+        for (i = 0; i < SYNC_PIN_SLOTS; i++) {
+            void *p = SYNC_LOAD_ACQ(&r->slot[i]);  // ORDER(unpin) scan:D
+            if (p != NULL) {
+                see(arg, p);
+            }
+        }
+    }
+}
+
+uint32_t sync_pin_records(void) {
+    return SYNC_LOAD(&n_records);
+}
