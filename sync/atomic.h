@@ -40,9 +40,7 @@ extern "C" {
 #include <stdatomic.h>
 #define SYNC_ATOMIC(T) _Atomic(T)
 
-#ifdef SYNC_SCHED
-#include "sync/sched_ops.h"
-#else
+#ifndef SYNC_SCHED  // else all this is in sync/sched_ops.h
 
 // Give *p its first value, before any other thread knows of p.
 #define SYNC_INIT(p, v) atomic_init((p), (v))
@@ -110,7 +108,7 @@ extern "C" {
 // a second look without a change in between can't tell anything new.
 #define SYNC_SPINS(n) (n)
 
-#endif  // SYNC_SCHED
+#endif  // !SYNC_SCHED
 
 // The light half of an asymmetric fence, between a store and a later load: it
 // holds the compiler only.  The processor is held by sync_heavy_fence() on the
@@ -168,9 +166,7 @@ SYNC_API int sync_thread_at_exit(void (*fn)(void *), void *arg);
 // Let others run: to be called in every turn of a loop that waits by looking.
 SYNC_API void sync_yield(void);
 
-#ifdef SYNC_SCHED
-SYNC_API void sync_cpu_relax(void);
-#else
+#ifndef SYNC_SCHED
 SYNC_INLINE void sync_cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -186,6 +182,8 @@ SYNC_API void sync_free(void *p);
 
 #ifdef __cplusplus
 }
+#elif defined(SYNC_SCHED)
+#include "sync/sched_ops.h"
 #endif
 
 #endif  // MEMO_SYNC_ATOMIC_H_

@@ -1,0 +1,176 @@
+// Shared by the three parts of the scheduler:
+//
+//   sched.c          the exploration: who is next, and what was tried already
+//   sched_machine.c  the machine that is modelled: threads, futexes, time
+//   sched_memory.c   its memory: what is visible to whom, store buffers, races
+//
+// The machine asks the exploration before every operation.  What can be chosen
+// is an agent: a thread, or the store buffer of a thread, which drains by
+// itself.
+#ifndef MEMO_SYNC_SCHED_INTERNAL_H_
+#define MEMO_SYNC_SCHED_INTERNAL_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sync/atomic.h"
+#include "sync/sched.h"
+
+enum {
+    SCHED_AGENTS = 2 * SYNC_SCHED_THREADS,
+    SCHED_MAIN = SYNC_SCHED_THREADS,  // setup(), check() and the exploration
+    SCHED_NOBODY = -1,
+    SCHED_MAX_STEPS = 30000,  // an index of a step fits a clock
+    SCHED_BUFFER = 4,
+};
+
+// A set of agents: threads are the low half.
+typedef uint32_t sched_set;
+
+static inline sched_set sched_bit_(int agent) {
+    return (sched_set)1 << agent;
+}
+
+static inline int sched_first_(sched_set set) {
+    return __builtin_ctz(set);
+}
+
+static inline int sched_buffer_of_(int thread) {
+    return thread + SYNC_SCHED_THREADS;
+}
+
+// Clocks.  signed: SSE2 has a maximum of signed 16-bit numbers.
+struct sched_clock {
+    int16_t at[SYNC_SCHED_THREADS];
+};
+
+// What operations touch: an atomic or annotated data at its address; a queue of
+// sleepers on a futex; or one of the few things there is one of.
+struct sched_object {
+    const volatile void *address;
+    uint64_t execution;  // in which the rest is valid
+
+    // Memory order.
+    int8_t released_by;  // who stored released last
+    int8_t written_by;   // the last plain write, or SCHED_NOBODY
+    int16_t written_at;  //   its time
+    const char *written_where;
+    const char *read_where;
+    struct sched_clock released;  // what reading it with acquire makes visible
+    struct sched_clock read;      // each thread's last access of another kind
+
+    // Partial order: the steps that touched it.
+    int16_t writer;                // the last step that wrote, or 0
+    sched_set readers;             // who has read since
+    int16_t reader[SCHED_AGENTS];  // the last step in which each did
+};
+
+// How an operation touches an object.  Two touches of one object commute unless
+// one of them writes.
+struct sched_touch {
+    struct sched_object *object;
+    int writes;
+};
+
+enum sched_kind {
+    SCHED_ATOMIC,
+    SCHED_FUTEX_WAIT,
+    SCHED_FUTEX_WAKE,
+    SCHED_TIMEOUT,
+    SCHED_START,
+    SCHED_FENCE,
+    SCHED_NOW,
+    SCHED_ADVANCE,
+    SCHED_DRAIN,
+};
+
+// What a thread does next.
+struct sched_op {
+    enum sched_kind kind;
+    int bits;  // SYNC_READS_ ...
+    const volatile void *address;
+    size_t size;
+    const void *expected;  // of a compare-and-swap and a futex wait
+    const char *where;
+    struct sched_object *object;
+    struct sched_object *second;
+};
+
+// sched_memory.c -------------------------------------------------------------
+
+void sched_memory_reset_(int buffer_size);
+
+// Return the object at address.
+struct sched_object *sched_object_(const volatile void *address);
+
+// What a thread did is visible to another: from is its starter, or has ended.
+void sched_clock_join_(int thread, int from);
+
+// Carry out what op means for memory order; the machine then does it to memory,
+// except that a store into a buffer is only visible to its thread.
+void sched_access_(int thread, const struct sched_op *op);
+
+// Store buffers.  The stores in a thread's buffer are laid over memory while
+// that thread runs, and lifted while anybody else does: then memory holds what
+// all can see.
+int sched_buffer_count_(int thread);
+int sched_buffer_is_full_(int thread);
+int sched_buffer_has_(int thread, const volatile void *address);
+void sched_buffer_lay_(int thread);
+void sched_buffer_lift_(int thread);
+// The oldest store leaves the buffer.
+void sched_buffer_drain_(int thread);
+// What the oldest will touch, and the step that made it.
+struct sched_object *sched_buffer_oldest_(int thread);
+int sched_buffer_oldest_step_(int thread);
+// The step in which the store left whose place the next to enter takes.
+int sched_buffer_place_left_in_(int thread);
+// How many stores have entered and have left since the start.
+uint32_t sched_buffer_entered_(int thread);
+uint32_t sched_buffer_left_(int thread);
+
+// sched_machine.c ------------------------------------------------------------
+
+// Bring the machine to where every execution starts.
+void sched_reset_(const struct sched_options *options);
+
+// Make the threads of test, and let them run until nobody can or the execution
+// is stopped.
+void sched_run_(const struct sched_test *test);
+
+// Stop the execution, from within it: sched_run_() returns.  Not in main.
+SYNC_NORETURN void sched_stop_(void);
+
+// What the next operation of agent would touch in this state; returns how many.
+int sched_touches_(int agent, struct sched_touch touch[2]);
+
+// The next operation of agent is chosen: say what it follows.
+void sched_prepare_(int agent);
+
+// Describe the next operation of agent.
+void sched_describe_(int agent, char *text, size_t size);
+
+// Return whether address is in the guard page of a stack.
+int sched_is_guard_(const void *address);
+
+// sched.c --------------------------------------------------------------------
+
+// Choose whose operation is next among the enabled agents, of which there is at
+// least one.  current is the thread that ran last.
+int sched_choose_(sched_set enabled, int current);
+
+// What agent a does from now on happens after what b has done, by the rules of
+// the machine and not because of what both touch.
+void sched_follow_(int a, int b);
+// ... after the given step.
+void sched_follow_step_(int a, int step);
+// The number of the step being made.
+int sched_step_(void);
+// The sleep of thread could also have timed out before this step woke it.
+void sched_might_time_out_(int thread);
+
+// Fail the execution.
+SYNC_NORETURN void sched_failf_(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+#endif  // MEMO_SYNC_SCHED_INTERNAL_H_
