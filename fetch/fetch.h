@@ -1,0 +1,199 @@
+// fetch: URLs, fetched once.
+//
+// A fetch is a memo cache whose load is an HTTP GET by libcurl: however many
+// threads ask for a URL at the same time, it is requested once, and from then
+// on its response is resident.
+//
+//     struct fetch *f;
+//     struct memo_value v;
+//
+//     if (fetch_new(NULL, &f) == 0) {
+//         int error = fetch_get(f, "https://example.org/", &v);
+//         if (error == 0) {
+//             size_t size;
+//             const char *body = fetch_response_body(&v, &size);
+//             fwrite(body, 1, size, stdout);
+//             memo_release(&v);
+//         } else {
+//             puts(fetch_error_text(error));
+//         }
+//         fetch_free(f);
+//     }
+//
+// One thread of the fetch's own runs all transfers.  They share connections,
+// use HTTP/2 where the server offers it over TLS, and follow redirects.  The
+// body is received into the cache's own entry.
+//
+// The key is the URL as it is written: nothing is normalised.  Two spellings of
+// one address (another case, another fragment, a missing slash) are two keys.
+// A URL without a scheme means http.  No other schemes than http and https are
+// spoken, neither at first nor after a redirect.
+#ifndef MEMO_FETCH_FETCH_H_
+#define MEMO_FETCH_FETCH_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memo/memo.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct fetch;  // a cache of responses, and the thread that fetches them
+
+// Errors.  A negative one is memo's.  One from 1 to 399 is libcurl's CURLcode:
+// 6 the host isn't known, 7 it refused, 28 a time limit, 47 too many redirects,
+// 63 a limit on size, ...  One from 400 on is the HTTP status that the server
+// answered with.
+
+// How a load ended, as told to options.ended.
+struct fetch_load {
+    size_t size;            // of this struct
+    const char *url;        // the key, followed by a zero byte
+    size_t url_size;        // its length; it may contain zero bytes
+    int error;              // what callers get
+    int status;             // of the last response; 0: there was none
+    const char *text;       // why it failed, in libcurl's words; or ""
+    int64_t start_ns;       // when it began, on CLOCK_MONOTONIC
+    int64_t end_ns;         // when it ended
+    uint64_t body_bytes;    // received, of the body
+    uint64_t header_bytes;  // received, of all headers, redirects included
+    uint32_t redirects;     // followed
+    uint32_t connections;   // that had to be made
+};
+
+// Be told of the end of a load, just before those who wait for it are.  The
+// struct and its texts are gone afterwards.  Runs mostly in the fetch's own
+// thread, so it must not wait for a load, nor close the fetch.
+typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
+
+// Any HTTP status makes a response.  Without this one from 400 on is an error,
+// which callers get and the cache doesn't keep.
+#define FETCH_ANY_STATUS 1u
+
+// Options of fetch_new().  Zero in any field but size means the default written
+// beside it.  New fields are only ever added at the end.
+struct fetch_options {
+    size_t size;               // sizeof(struct fetch_options)
+    uint32_t flags;            // FETCH_*
+    int32_t max_redirects;     // 10; less than 0: a redirect is an error
+    uint32_t max_connections;  // 100, in all; other transfers wait
+    uint32_t max_connections_per_host;  // 6, host and port as in the URL; over
+                                        // HTTP/2, which shares one, each
+                                        // transfer counts for one
+    uint64_t max_body_bytes;     // 64 MiB
+    uint64_t max_header_bytes;   // 256 KiB, redirects included
+    int64_t connect_timeout_ns;  // 10 s
+    int64_t timeout_ns;          // 60 s, from the call to the last byte
+    const char *user_agent;      // copied;  NULL: "memo/" and its version
+    const char *proxy;           // copied;  NULL: as libcurl finds it in the
+                                 // environment (http_proxy, ...);  "": none
+    fetch_ended_fn *ended;       // NULL: nobody is told
+    void *ended_arg;             // its first argument
+    const struct memo_options *cache;  // copied; its load and load_arg must be
+                                       // zero;  NULL: memo's defaults
+};
+
+// Make a fetch, and start its thread.  options may be NULL.  Return 0 and set
+// *out; or MEMO_EINVAL (a limit below zero, an unknown flag or a set byte that
+// this version doesn't know), or MEMO_ENOMEM, also if there can be no thread.
+// *out is NULL unless 0 is returned.
+//
+// Owner:   the caller, who ends it with fetch_free().  options are copied.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int fetch_new(const struct fetch_options *options, struct fetch **out);
+
+// Close the fetch: break off the transfers, wake everybody who waits for them
+// (MEMO_ECLOSED), refuse new calls (MEMO_ECLOSED) and end the thread.  Values
+// still held stay valid.  Closing again is fine.  Return 0 or MEMO_EINVAL.
+//
+// Owner:   the fetch stays the caller's, until fetch_free().
+// Threads: any but the fetch's own, while others are in any function of it.
+// Blocks:  until the thread has ended, which is at once but for an
+// options.ended
+//          that is still running.
+// Locks:   none held while options.ended runs.
+MEMO_API int fetch_close(struct fetch *f);
+
+// End a fetch: fetch_close(f), then give its memory back.  NULL is allowed.
+//
+// Owner:   f is gone.  Values still held stay valid.
+// Threads: any but the fetch's own; no other call on f may be in progress or
+//          follow.
+// Blocks:  as fetch_close().
+// Locks:   none held while options.ended runs.
+MEMO_API void fetch_free(struct fetch *f);
+
+// Return in *out the response of url: the resident one, else that of the
+// transfer in progress, else that of a transfer started here.
+//
+// Return 0, an error as above, or what memo_get() returns.
+//
+// Owner:   the caller releases *out with memo_release().  url is copied.
+// Threads: any but the fetch's own.
+// Blocks:  on a hit, never.  Else until the transfer has ended.
+// Locks:   none.
+MEMO_API int fetch_get(struct fetch *f, const char *url,
+                       struct memo_value *out);
+
+// The same, with a deadline and a note, as memo_get_wait().  A caller who gives
+// up leaves the transfer running for the others and for the cache.
+//
+// Owner:   the caller releases *out with memo_release().  url is copied.
+// Threads: any but the fetch's own.
+// Blocks:  until the transfer has ended, the deadline, or the note.
+// Locks:   none.
+MEMO_API int fetch_get_wait(struct fetch *f, const char *url,
+                            const struct memo_wait *wait,
+                            struct memo_value *out);
+
+// The cache itself: for memo_peek(), memo_invalidate(), memo_stats() and the
+// like.  Its keys are URLs, without the final zero byte.
+//
+// Owner:   the fetch; gone with it.  Only fetch_close() may close it.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API struct memo *fetch_memo(struct fetch *f);
+
+// ------------------------------------------------------------ a response
+//
+// These read a value that a fetch made.  They point into the value: good until
+// it is released.  Of any other value they return 0 and NULL.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+
+// The body, followed by a zero byte that is not part of it; its size in *size,
+// unless size is NULL.
+MEMO_API const void *fetch_response_body(const struct memo_value *v,
+                                         size_t *size);
+// The HTTP status: 200, ...
+MEMO_API int fetch_response_status(const struct memo_value *v);
+// The Content-Type as the server sent it; "" if it sent none.
+MEMO_API const char *fetch_response_type(const struct memo_value *v);
+// The URL that the body came from, after redirects.
+MEMO_API const char *fetch_response_url(const struct memo_value *v);
+// The number of redirects followed.
+MEMO_API int fetch_response_redirects(const struct memo_value *v);
+// The version of HTTP: 10, 11, 20, 30; 0 if not known.
+MEMO_API int fetch_response_http_version(const struct memo_value *v);
+// How long the load took, from the call that started it to the last byte.
+MEMO_API int64_t fetch_response_load_ns(const struct memo_value *v);
+// The bytes received for it: body and headers, those of redirects included.
+MEMO_API uint64_t fetch_response_wire_bytes(const struct memo_value *v);
+
+// ---------------------------------------------------------------- errors
+
+// The text of an error: libcurl's, HTTP's or memo's; never NULL.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API const char *fetch_error_text(int error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif
+
+#endif  // MEMO_FETCH_FETCH_H_

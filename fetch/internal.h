@@ -1,0 +1,117 @@
+// The inside of a fetch, shared by its sources.
+//
+//     fetch_get -> memo -> load (fetch.c)      in the caller's thread: makes
+//     the
+//                           |                  transfer, puts it in the queue,
+//                           v                  returns MEMO_PENDING
+//                         queue
+//                           |
+//                           v
+//                         loop.c               the fetch's thread: runs them
+//                         all,
+//                           |                  says how they ended
+//                           v
+//                  memo_load_finish
+#ifndef MEMO_FETCH_INTERNAL_H_
+#define MEMO_FETCH_INTERNAL_H_
+
+#include <curl/curl.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fetch/fetch.h"
+#include "fetch/hosts.h"
+#include "fetch/response.h"
+#include "sync/atomic.h"
+#include "sync/list.h"
+#include "sync/mutex.h"
+#include "sync/once.h"
+
+struct fetch {
+    // Const after init.
+    struct fetch_options options;  // with the defaults filled in
+    char *user_agent;
+    char *proxy;  // or NULL
+    struct memo *memo;
+    CURLM *multi;  // Owned by the thread, but for curl_multi_wakeup()
+    struct sync_thread thread;
+
+    struct sync_once close;
+
+    // Guarded by mu.
+    struct sync_mutex mu;
+    struct sync_list queue;  // of transfers that the thread hasn't seen yet
+    int is_closing;          // nothing enters the queue any more
+
+    // Owned by the thread.
+    struct fetch_hosts hosts;
+    struct sync_list running;  // transfers that libcurl has
+};
+
+// One load.
+//
+// LIFETIME: made by the load function; owned by it until it is in the queue,
+// by the fetch's thread from then on, which ends it.
+struct transfer {
+    struct sync_link link;  // in the queue, or in the list of those that run
+    struct fetch_turn turn;
+    struct fetch *fetch;
+    CURL *easy;
+    char *host;  // as in its URL, and the port; "" if that can't be told
+    struct fetch_draft draft;
+    uint64_t body_bytes;
+    uint64_t header_bytes;
+    int64_t start_ns;
+    int error;                   // why a callback had libcurl stop, or 0
+    char reason[80];             // the same in words
+    char text[CURL_ERROR_SIZE];  // libcurl's own words
+};
+
+// fetch.c
+
+// Tell options.ended, if there is one, how l has ended; *load lacks the size
+// and the URL, and its text may be "".
+void fetch_tell_(struct fetch *f, const struct memo_load *l,
+                 struct fetch_load *load);
+
+// transfer.c
+
+// Make the transfer of l.  Return 0 or MEMO_ENOMEM.
+int fetch_transfer_new_(struct fetch *f, struct memo_load *l,
+                        struct transfer **out);
+
+// Prepare t, whose turn has come, for the multi handle.
+void fetch_transfer_start_(struct transfer *t);
+
+// Say that t has ended, with libcurl's code or, if negative, memo's; give the
+// answer to those who wait for it; free t, which is on no list and not in the
+// multi handle.
+void fetch_transfer_end_(struct transfer *t, int code);
+
+// Nanoseconds to milliseconds, upwards, within what libcurl takes; at least 1.
+int fetch_milliseconds_(int64_t ns);
+
+// loop.c
+
+// The fetch's thread.
+void *fetch_loop_(void *arg);
+
+// Give t to the thread.  Return 0, or MEMO_ECLOSED and t is still the caller's.
+int fetch_loop_add_(struct fetch *f, struct transfer *t);
+
+// Tell the thread to break off everything and end.
+void fetch_loop_stop_(struct fetch *f);
+
+// options.c
+
+// Copy to *to, a struct of known bytes that begins with its size, the one at
+// from, which may be of another version: at least min bytes, and zero where it
+// has more than known.  Return 0 or MEMO_EINVAL.
+int fetch_take_struct_(void *to, size_t known, const void *from, size_t min);
+
+// Copy options, which may be NULL, and fill in the defaults; texts aren't
+// copied.  Return 0 or MEMO_EINVAL.
+int fetch_options_take_(struct fetch_options *to,
+                        const struct fetch_options *from);
+
+#endif  // MEMO_FETCH_INTERNAL_H_

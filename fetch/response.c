@@ -1,0 +1,159 @@
+#include "fetch/response.h"
+
+#include <string.h>
+
+#include "fetch/fetch.h"
+
+// What tells a response from a value that was stored by somebody else.
+#define HEAD_MARK UINT64_C(0x6d656d6f66657463)
+
+// The room for a body whose length is not known.
+#define FIRST_ROOM ((size_t)16384)
+
+// Const after fetch_draft_end_().  The *_at are offsets from its own address.
+struct head {
+    uint64_t mark;
+    struct fetch_facts facts;
+    size_t type_at;
+    size_t url_at;
+    size_t body_at;
+    size_t body_size;
+};
+
+// ---------------------------------------------------------------- a draft
+
+static int make_room(struct fetch_draft *d, size_t size) {
+    char *room = memo_load_reserve(d->load, size);
+
+    if (room == NULL) {
+        return MEMO_ENOMEM;
+    }
+    d->room = room;
+    d->room_size = size;
+    return 0;
+}
+
+static size_t append_text(struct fetch_draft *d, const char *text) {
+    size_t at = d->used;
+    size_t size = strlen(text) + 1;
+
+    memcpy(d->room + at, text, size);
+    d->used += size;
+    return at;
+}
+
+int fetch_draft_begin_(struct fetch_draft *d, const char *type, const char *url,
+                       size_t body_size) {
+    struct head head = {.mark = HEAD_MARK};
+    size_t texts = strlen(type) + 1 + strlen(url) + 1;
+    size_t body = body_size != FETCH_SIZE_UNKNOWN ? body_size : FIRST_ROOM;
+
+    if (body > SIZE_MAX / 4 ||
+        make_room(d, sizeof head + texts + body + 1) != 0) {
+        return MEMO_ENOMEM;
+    }
+    d->used = sizeof head;
+    head.type_at = append_text(d, type);
+    head.url_at = append_text(d, url);
+    head.body_at = d->used;
+    d->body_at = d->used;
+    memcpy(d->room, &head, sizeof head);
+    return 0;
+}
+
+int fetch_draft_append_(struct fetch_draft *d, const void *data, size_t size) {
+    if (size >= d->room_size - d->used) {
+        size_t need = d->used + size + 1;
+        size_t twice = 2 * d->room_size;
+
+        if (make_room(d, need > twice ? need : twice) != 0) {
+            return MEMO_ENOMEM;
+        }
+    }
+    memcpy(d->room + d->used, data, size);
+    d->used += size;
+    return 0;
+}
+
+size_t fetch_draft_body_size_(const struct fetch_draft *d) {
+    return d->used - d->body_at;
+}
+
+int fetch_draft_end_(struct fetch_draft *d, const struct fetch_facts *facts) {
+    struct head *head;
+
+    if (d->room_size != d->used + 1 && make_room(d, d->used + 1) != 0) {
+        return MEMO_ENOMEM;
+    }
+    d->room[d->used] = '\0';
+    head = (struct head *)(void *)d->room;
+    head->facts = *facts;
+    head->body_size = fetch_draft_body_size_(d);
+    return 0;
+}
+
+// ------------------------------------------------------------- a response
+
+static const struct head *head_of(const struct memo_value *v) {
+    const struct head *head = v != NULL ? v->data : NULL;
+
+    if (head == NULL || v->size < sizeof *head || head->mark != HEAD_MARK) {
+        return NULL;
+    }
+    return head;
+}
+
+static const char *at(const struct head *head, size_t offset) {
+    return (const char *)head + offset;
+}
+
+const void *fetch_response_body(const struct memo_value *v, size_t *size) {
+    const struct head *head = head_of(v);
+
+    if (size != NULL) {
+        *size = head != NULL ? head->body_size : 0;
+    }
+    return head != NULL ? at(head, head->body_at) : NULL;
+}
+
+int fetch_response_status(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? (int)head->facts.status : 0;
+}
+
+const char *fetch_response_type(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? at(head, head->type_at) : NULL;
+}
+
+const char *fetch_response_url(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? at(head, head->url_at) : NULL;
+}
+
+int fetch_response_redirects(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? (int)head->facts.redirects : 0;
+}
+
+int fetch_response_http_version(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? (int)head->facts.http_version : 0;
+}
+
+int64_t fetch_response_load_ns(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? head->facts.load_ns : 0;
+}
+
+uint64_t fetch_response_wire_bytes(const struct memo_value *v) {
+    const struct head *head = head_of(v);
+
+    return head != NULL ? head->facts.wire_bytes : 0;
+}
