@@ -123,7 +123,8 @@ void memo_entry_unref_(struct entry *e) {
 
 void memo_entry_hand_out_(struct entry *e, uint32_t from,
                           struct memo_value *out) {
-    entry_describe(e, SYNC_LOAD(&e->word), out);
+    entry_describe(e, SYNC_LOAD(&e->word),
+                   entry_key_size(SYNC_LOAD(&e->word)), out);
     out->pin = (void *)((uintptr_t)e | PIN_COUNTED);
     out->from = from;
     out->zero = 0;

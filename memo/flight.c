@@ -148,9 +148,10 @@ void *memo_load_reserve(struct memo_load *l, size_t size) {
     if (e == NULL) {
         return NULL;
     }
-    entry_describe(e, SYNC_LOAD(&e->word), &now);
+    entry_describe(e, SYNC_LOAD(&e->word), l->key_size, &now);
     if (l->making != NULL) {
-        entry_describe(l->making, SYNC_LOAD(&l->making->word), &old);
+        entry_describe(l->making, SYNC_LOAD(&l->making->word),
+                       l->key_size, &old);
     }
     if (old.size != 0 && size != 0) {
         memcpy((void *)(uintptr_t)now.data, old.data,
@@ -174,7 +175,7 @@ int memo_load_return(struct memo_load *l, const void *data, size_t size) {
     if (e == NULL) {
         return MEMO_ENOMEM;
     }
-    entry_describe(e, SYNC_LOAD(&e->word), &now);
+    entry_describe(e, SYNC_LOAD(&e->word), l->key_size, &now);
     if (size != 0) {
         memcpy((void *)(uintptr_t)now.data, data, size);
     }

@@ -6,7 +6,7 @@
 // (H3); it is not a cryptographic hash, and no output of it leaves the process.
 //
 //     bits  0..6    tag: with 0x80, the byte that is compared first
-//     bits  8..19   shard
+//     bits  9..20   shard: its offset, see SHARD_SIZE
 //     bits 32..63   bucket, from bit 32 upwards
 //     bits 48..63   fragment: stored beside the entry's address
 #ifndef MEMO_MEMO_HASH_H_
@@ -18,7 +18,6 @@
 
 #include "sync/annotate.h"
 
-#define HASH_SHARD_SHIFT 8
 #define HASH_BUCKET_SHIFT 32
 #define HASH_FRAGMENT (UINT64_C(0xffff) << 48)
 

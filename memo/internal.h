@@ -41,12 +41,13 @@
 //     Hazard pins (sync/pin.h) aren't counted; only the table's reference
 //     protects them.
 struct entry {
-    sync_atomic_u64 word;  // Atomic.  The size and flags of a published entry
-                           // are const, but for ENTRY_RETIRED and uses.
-    sync_atomic_u32 refs;  // Atomic.  ORDER(unref) in entry.c
-    uint32_t value_size;   // Const after init; of a value inside the entry.
-    struct shard *shard;   // Const after init.
-    struct entry *next;    // Owned by the list it is on: retired, or garbage.
+    struct shard *shard;    // Const after init.
+    struct entry *next;     // Owned by the list it is on: retired, or garbage.
+    // From here on is what a hit reads.
+    sync_atomic_u64 word;   // Atomic.  The size and flags of a published entry
+                            // are const, but for ENTRY_RETIRED and uses.
+    sync_atomic_u32 refs;   // Atomic.  ORDER(unref) in entry.c
+    uint32_t value_size;    // Const after init; of a value inside the entry.
     unsigned char bytes[];  // Const after init.
 };
 
@@ -81,8 +82,8 @@ SYNC_INLINE void *entry_value(const struct entry *e, size_t key_size) {
 
 // Fill all of *out but its pin.
 SYNC_INLINE void entry_describe(const struct entry *e, uint64_t word,
-                                struct memo_value *out) {
-    void *value = entry_value(e, entry_key_size(word));
+                                size_t key_size, struct memo_value *out) {
+    void *value = entry_value(e, key_size);
 
     out->data = value;
     out->size = e->value_size;
@@ -240,27 +241,18 @@ struct shard {
     sync_atomic_u64 live;
 };
 
-// Shards lie two cache lines apart, so that prefetched neighbours don't fight.
-#define SHARD_ALIGN 128
+// Shards share no cache line, nor a pair that is fetched together; and their
+// size is a power of two, so that bits of the hash are their offset.
+#define SHARD_SIZE 512
 
 // ------------------------------------------------------------------ cache
-
-// Hits of up to this many threads are counted apart; the rest share one count.
-#define TALLY_CHUNKS 256
-#define TALLY_CHUNK_THREADS 16
-
-// Written by one thread only, so that counting a hit shares no line.
-struct tally {
-    sync_atomic_u64 hits;
-    unsigned char pad[128 - sizeof(uint64_t)];
-};
 
 struct memo {
     // Const after init.
     struct hash_seed seed;
-    unsigned char *shards;  // n_shards structs, each at its own line
-    uint64_t shard_mask;    // (n_shards - 1)
-    size_t shard_size;
+    unsigned char *shards;  // n_shards structs, SHARD_SIZE apart
+    uint64_t shard_mask;    // (n_shards - 1) * SHARD_SIZE: counts bytes
+    int tally;              // of hits, or -1: then hits counts
     memo_load_fn *load;
     void *load_arg;
     struct memo_allocator allocator;
@@ -271,9 +263,12 @@ struct memo {
     void *block;  // what the allocator gave for this struct and the shards
     size_t block_size;
 
+    // Guarded by the orphans' mutex, in life.c.
+    struct memo *next_orphan;
+    int is_orphan;
+
     // Atomic.
-    SYNC_ATOMIC(struct tally *) tally[TALLY_CHUNKS];
-    sync_atomic_u64 hits;  // of threads without a tally
+    sync_atomic_u64 hits;  // those that tally doesn't count
     sync_atomic_u64 live;       // shards that something depends on, and 1 until
                                 // memo_free()
     sync_atomic_u32 draining;   // loads running in closed shards, and 1 until
@@ -282,15 +277,19 @@ struct memo {
     sync_atomic_u32 closing;    // 1 from the first memo_close()
 };
 
+SYNC_INLINE uint64_t memo_n_shards_(const struct memo *m) {
+    return m->shard_mask / SHARD_SIZE + 1;
+}
+
 SYNC_INLINE struct shard *memo_shard_at_(const struct memo *m, uint64_t i) {
-    return (struct shard *)(void *)(m->shards + i * m->shard_size);
+    return (struct shard *)(void *)(m->shards + i * SHARD_SIZE);
 }
 
 SYNC_INLINE struct shard *memo_shard_of_(const struct memo *m, uint64_t hash) {
-    return memo_shard_at_(m, (hash >> HASH_SHARD_SHIFT) & m->shard_mask);
+    return (struct shard *)(void *)(m->shards + (hash & m->shard_mask));
 }
 
-// Count a hit of this thread.
+// Count a hit whose pin doesn't say where.
 void memo_count_hit_(struct memo *m);
 
 void *memo_alloc_(struct memo *m, size_t size);

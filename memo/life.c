@@ -6,6 +6,7 @@
 
 #include "sync/clock.h"
 #include "sync/machine.h"
+#include "sync/pin.h"
 
 // The beginning and the end of a cache.
 //
@@ -20,6 +21,7 @@
 // until the process may have it.
 #define PAGES_MOST ((size_t)1 << 35)
 #define PAGES_LEAST ((size_t)1 << 18)  // of a shard
+#define CORE_ALIGN ((size_t)128)
 #define SHARDS_MOST 4096
 #define SHARDS_PER_CORE 4
 #define SHARDS_BY_DEFAULT 64
@@ -50,17 +52,66 @@ void memo_dealloc_(struct memo *m, void *p, size_t size) {
     m->allocator.free(m->allocator.state, p, size);
 }
 
-static void free_core(struct memo *m) {
-    struct memo_allocator allocator = m->allocator;
-    size_t size = TALLY_CHUNK_THREADS * sizeof(struct tally);
-    int i;
+// ------------------------------------------------------------------ orphans
+//
+// Freed caches of which some values are still pinned by hazard slots.  The last
+// release of such a value reclaims it, and the last of these gives the cache's
+// memory back, but for one race: a release that looked whether the value was
+// retired just before it was, and emptied its slot just after the last scan.  So
+// orphans are looked at again whenever a cache is made or freed.
 
-    for (i = 0; i < TALLY_CHUNKS; i++) {
-        struct tally *tallies = SYNC_LOAD_ACQ(&m->tally[i]);
-        if (tallies != NULL) {
-            memo_dealloc_(m, tallies, size);
+static SYNC_GLOBAL struct sync_mutex orphans_mu;
+static SYNC_GLOBAL struct memo *orphans;  // Guarded by orphans_mu.
+
+static void add_orphan(struct memo *m) {
+    sync_mutex_lock(&orphans_mu);
+    m->is_orphan = 1;
+    m->next_orphan = orphans;
+    orphans = m;
+    sync_mutex_unlock(&orphans_mu);
+}
+
+static void remove_orphan(struct memo *m) {
+    struct memo **at;
+
+    sync_mutex_lock(&orphans_mu);
+    for (at = &orphans; m->is_orphan && *at != NULL; at = &(*at)->next_orphan) {
+        if (*at == m) {
+            *at = m->next_orphan;
+            break;
         }
     }
+    sync_mutex_unlock(&orphans_mu);
+}
+
+// Take a reference to an orphan, leaving the first few out; NULL: no more.
+//
+// LIFETIME: an orphan whose count is 0 is on its way out, and waits for
+// orphans_mu in remove_orphan().
+static struct memo *take_orphan(int skip) {
+    struct memo *m;
+
+    sync_mutex_lock(&orphans_mu);
+    for (m = orphans; m != NULL; m = m->next_orphan) {
+        uint64_t live = SYNC_LOAD(&m->live);
+        if (skip-- > 0) {
+            continue;
+        }
+        while (live != 0 && !SYNC_CAS_ACQ(&m->live, &live, live + 1)) {
+        }
+        if (live != 0) {
+            break;
+        }
+    }
+    sync_mutex_unlock(&orphans_mu);
+    return m;
+}
+
+static void free_core(struct memo *m) {
+    struct memo_allocator allocator = m->allocator;
+
+    remove_orphan(m);
+    sync_tally_free(m->tally);
     sync_pages_release(m->pages, m->pages_size);
     allocator.free(allocator.state, m->block, m->block_size);
 }
@@ -79,6 +130,18 @@ void memo_shard_gone_(struct shard *s) {
     struct memo *m = s->memo;
 
     if (SYNC_SUB_ACQREL(&s->live, 1) == 1) {  // ORDER(live)
+        core_gone(m);
+    }
+}
+
+static void drop_everything(struct memo *m);
+
+static void look_after_orphans(void) {
+    struct memo *m;
+    int i;
+
+    for (i = 0; (m = take_orphan(i)) != NULL; i++) {
+        drop_everything(m);
         core_gone(m);
     }
 }
@@ -125,6 +188,8 @@ static uint32_t default_shards(void) {
 
 // ------------------------------------------------------------------ beginning
 
+_Static_assert(sizeof(struct shard) <= SHARD_SIZE, "a shard outgrew its size");
+
 static size_t align_up(size_t n, size_t to) {
     return (n + to - 1) & ~(to - 1);
 }
@@ -133,6 +198,7 @@ static void set_options(struct memo *m, const struct memo_options *o,
                         const struct memo_allocator *allocator) {
     static const struct memo_clock monotonic = {now_by_monotonic_clock, NULL};
 
+    m->tally = sync_tally_new();
     m->load = o->load;
     m->load_arg = o->load_arg;
     m->allocator = *allocator;
@@ -179,9 +245,8 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
 // One block for the cache and its shards, from the caller's allocator.
 static struct memo *alloc_core(const struct memo_allocator *allocator,
                                uint64_t n_shards) {
-    size_t shard_size = align_up(sizeof(struct shard), SHARD_ALIGN);
-    size_t head = align_up(sizeof(struct memo), SHARD_ALIGN);
-    size_t size = SHARD_ALIGN + head + n_shards * shard_size;
+    size_t head = align_up(sizeof(struct memo), CORE_ALIGN);
+    size_t size = CORE_ALIGN + head + n_shards * SHARD_SIZE;
     unsigned char *block = allocator->alloc(allocator->state, size);
     struct memo *m;
 
@@ -189,12 +254,11 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
         return NULL;
     }
     memset(block, 0, size);
-    m = (struct memo *)align_up((uintptr_t)block, SHARD_ALIGN);
+    m = (struct memo *)align_up((uintptr_t)block, CORE_ALIGN);
     m->block = block;
     m->block_size = size;
     m->shards = (unsigned char *)m + head;
-    m->shard_size = shard_size;
-    m->shard_mask = n_shards - 1;
+    m->shard_mask = (n_shards - 1) * SHARD_SIZE;
     return m;
 }
 
@@ -213,6 +277,7 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     if (take_options(options, &o) != 0 || are_bad_options(&o)) {
         return MEMO_EINVAL;
     }
+    look_after_orphans();
     allocator = o.allocator == NULL ? &by_malloc : o.allocator;
     n_shards = o.shards == 0 ? default_shards() : o.shards;
     m = alloc_core(allocator, n_shards);
@@ -223,6 +288,7 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     SYNC_INIT(&m->live, n_shards + UINT64_C(1));
     SYNC_INIT(&m->draining, 1);
     if (reserve_pages(m, n_shards) != 0) {
+        sync_tally_free(m->tally);
         memo_dealloc_(m, m->block, m->block_size);
         return MEMO_ENOMEM;
     }
@@ -249,7 +315,7 @@ void memo_load_drained_(struct memo *m) {
 static void close_shards(struct memo *m) {
     uint64_t i;
 
-    for (i = 0; i <= m->shard_mask; i++) {
+    for (i = 0; i < memo_n_shards_(m); i++) {
         struct close_step c = {NULL};
         memo_own_(memo_shard_at_(m, i), memo_close_owned_, &c);
         while (c.ended != NULL) {
@@ -284,7 +350,7 @@ static void drop_everything(struct memo *m) {
     uint64_t i;
     int more;
 
-    for (i = 0; i <= m->shard_mask; i++) {
+    for (i = 0; i < memo_n_shards_(m); i++) {
         do {
             memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
         } while (more);
@@ -311,6 +377,17 @@ int memo_close(struct memo *m, int64_t deadline_ns) {
     return error;
 }
 
+static int has_retired(struct memo *m) {
+    struct memo_stats stats;
+    uint64_t i;
+
+    memset(&stats, 0, sizeof(stats));
+    for (i = 0; i < memo_n_shards_(m); i++) {
+        memo_own_(memo_shard_at_(m, i), memo_stats_owned_, &stats);
+    }
+    return stats.retired != 0;
+}
+
 void memo_free(struct memo *m) {
     uint64_t i;
 
@@ -320,8 +397,12 @@ void memo_free(struct memo *m) {
     if (!SYNC_LOAD(&m->closing)) {
         (void)memo_close(m, MEMO_NEVER);
     }
+    look_after_orphans();
     drop_everything(m);
-    for (i = 0; i <= m->shard_mask; i++) {
+    if (has_retired(m)) {
+        add_orphan(m);
+    }
+    for (i = 0; i < memo_n_shards_(m); i++) {
         memo_shard_gone_(memo_shard_at_(m, i));
     }
     core_gone(m);

@@ -22,80 +22,60 @@ static SYNC_COLD int refuse(struct memo_value *out, int error) {
 
 // ------------------------------------------------------------------ hits
 
-static SYNC_COLD void count_hit_slow(struct memo *m, uint32_t number) {
-    uint32_t chunk = number / TALLY_CHUNK_THREADS;
-    size_t size = TALLY_CHUNK_THREADS * sizeof(struct tally);
-    struct tally *tallies, *first = NULL;
-
-    (void)SYNC_ADD(&m->hits, 1);
-    if (number == 0 || chunk >= TALLY_CHUNKS) {
-        return;  // this thread has no number, or one of thousands
-    }
-    tallies = memo_alloc_(m, size);
-    if (tallies == NULL) {
-        return;
-    }
-    memset(tallies, 0, size);
-    if (!SYNC_CAS_ACQREL(&m->tally[chunk], &first, tallies)) {
-        memo_dealloc_(m, tallies, size);
-    }
-}
-
-SYNC_INLINE void count_hit(struct memo *m) {
-    uint32_t number = SYNC_TLS(sync_pin_self_).number;
-    uint32_t chunk = number / TALLY_CHUNK_THREADS;
-    struct tally *tallies = NULL;
-    sync_atomic_u64 *hits;
-
-    if (SYNC_LIKELY(chunk < TALLY_CHUNKS)) {
-        tallies = SYNC_LOAD_ACQ(&m->tally[chunk]);
-    }
-    if (SYNC_UNLIKELY(tallies == NULL || number == 0)) {
-        count_hit_slow(m, number);
-        return;
-    }
-    // Only this thread writes here, so this needn't be one atomic addition.
-    hits = &tallies[number % TALLY_CHUNK_THREADS].hits;
-    SYNC_STORE(hits, SYNC_LOAD(hits) + 1);
-}
-
 void memo_count_hit_(struct memo *m) {
-    count_hit(m);
+    if (m->tally < 0 || !sync_tally_add_slow(m->tally)) {
+        (void)SYNC_ADD(&m->hits, 1);
+    }
 }
 
-static uint64_t sum_of_hits(struct memo *m) {
-    uint64_t sum = SYNC_LOAD(&m->hits);
-    int i, k;
-
-    for (i = 0; i < TALLY_CHUNKS; i++) {
-        struct tally *tallies = SYNC_LOAD_ACQ(&m->tally[i]);
-        for (k = 0; tallies != NULL && k < TALLY_CHUNK_THREADS; k++) {
-            sum += SYNC_LOAD(&tallies[k].hits);
-        }
-    }
-    return sum;
-}
-
-int memo_get(struct memo *m, const void *key, size_t key_size,
-             struct memo_value *out) {
-    struct table_hit hit;
-    uint64_t hash;
-
-    if (SYNC_UNLIKELY(out == NULL || is_bad_key(m, key, key_size))) {
-        return refuse(out, MEMO_EINVAL);
-    }
-    hash = hash_key(&m->seed, key, key_size);
-    if (SYNC_LIKELY(table_hit(memo_shard_of_(m, hash), key, key_size, hash,
-                              &hit))) {
-        entry_describe(hit.entry, hit.word, out);
-        out->pin = (void *)(uintptr_t)hit.pin;
-        out->from = MEMO_HIT;
-        out->zero = 0;
-        count_hit(m);
-        return 0;
-    }
+static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
+                              uint64_t hash, struct memo_value *out) {
     memset(out, 0, sizeof(*out));
     return memo_get_slow_(m, key, key_size, hash, NULL, out);
+}
+
+// The hit, in line: a leaf that needs no stack frame.  With a constant key_size
+// most of it folds away.
+SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
+                    struct memo_value *out) {
+    uint64_t hash = hash_key(&m->seed, key, key_size);
+    struct table_hit hit;
+
+    if (SYNC_UNLIKELY(!table_hit(memo_shard_of_(m, hash), key, key_size, hash,
+                                 &hit))) {
+        return get_slow(m, key, key_size, hash, out);
+    }
+    entry_describe(hit.entry, hit.word, key_size, out);
+    out->pin = (void *)(uintptr_t)hit.pin;
+    out->from = MEMO_HIT;
+    out->zero = 0;
+    if (SYNC_LIKELY(m->tally >= 0)) {
+        sync_tally_add(hit.pin, m->tally);
+    } else {
+        (void)SYNC_ADD(&m->hits, 1);
+    }
+    return 0;
+}
+
+static __attribute__((noinline)) int get_any(struct memo *m, const void *key,
+                                             size_t key_size,
+                                             struct memo_value *out) {
+    if (SYNC_UNLIKELY(is_bad_key(m, key, key_size))) {
+        return refuse(out, MEMO_EINVAL);
+    }
+    return get(m, key, key_size, out);
+}
+
+// Keys of 16 bytes (UUIDs, digests, pairs of numbers) are worth their own copy.
+int memo_get(struct memo *m, const void *key, size_t key_size,
+             struct memo_value *out) {
+    if (SYNC_UNLIKELY(out == NULL)) {
+        return MEMO_EINVAL;
+    }
+    if (key_size != 16 || SYNC_UNLIKELY(m == NULL || key == NULL)) {
+        return get_any(m, key, key_size, out);
+    }
+    return get(m, key, 16, out);
 }
 
 static int is_bad_wait(const struct memo_wait *wait) {
@@ -125,7 +105,7 @@ int memo_peek(struct memo *m, const void *key, size_t key_size,
     memset(out, 0, sizeof(*out));
     hash = hash_key(&m->seed, key, key_size);
     if (memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out)) {
-        count_hit(m);
+        memo_count_hit_(m);
         return 0;
     }
     return SYNC_LOAD(&m->closing) ? MEMO_ECLOSED : MEMO_ENOENT;
@@ -156,7 +136,7 @@ int memo_put(struct memo *m, const void *key, size_t key_size, const void *data,
     if (e == NULL) {
         return MEMO_ENOMEM;
     }
-    entry_describe(e, SYNC_LOAD(&e->word), &value);
+    entry_describe(e, SYNC_LOAD(&e->word), key_size, &value);
     if (size != 0) {
         memcpy((void *)(uintptr_t)value.data, data, size);
     }
@@ -182,7 +162,7 @@ int memo_clear(struct memo *m) {
     if (SYNC_LOAD(&m->closing)) {
         return MEMO_ECLOSED;
     }
-    for (i = 0; i <= m->shard_mask; i++) {
+    for (i = 0; i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_clear_owned_, NULL);
         // A small cache is swept here; a large one by and by.
         memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
@@ -200,7 +180,7 @@ int64_t memo_maintain(struct memo *m, int64_t now_ns) {
     if (m == NULL) {
         return MEMO_NEVER;
     }
-    for (i = 0; i <= m->shard_mask; i++) {
+    for (i = 0; i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
         if (more) {
             next = now_ns;
@@ -219,8 +199,11 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     size = stats->size;
     memset(stats, 0, size);
     stats->size = size;
-    stats->hits = sum_of_hits(m);
-    for (i = 0; i <= m->shard_mask; i++) {
+    stats->hits = SYNC_LOAD(&m->hits);
+    if (m->tally >= 0) {
+        stats->hits += sync_tally_sum(m->tally);
+    }
+    for (i = 0; i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_stats_owned_, stats);
     }
     return 0;
@@ -229,7 +212,7 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
 void memo_check(struct memo *m) {
     uint64_t i;
 
-    for (i = 0; m != NULL && i <= m->shard_mask; i++) {
+    for (i = 0; m != NULL && i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_check_owned_, NULL);
     }
 }

@@ -153,7 +153,7 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
         sync_unpin(pin);
         memo_entry_hand_out_(e, MEMO_HIT, out);
     } else {
-        entry_describe(e, word, out);
+        entry_describe(e, word, key_size, out);
         out->pin = (void *)(uintptr_t)pin;
         out->from = MEMO_HIT;
     }
@@ -164,9 +164,10 @@ static int find_in_bucket(struct shard *s, struct bucket *b, const void *key,
                           size_t key_size, uint64_t hash,
                           struct memo_value *out) {
     uint64_t tags = SYNC_LOAD_ACQ(&b->tags);  // ORDER(slot) tags:C
-    int i;
+    uint64_t match = table_match(tags, table_tag(hash));
 
-    for (i = 0; i < BUCKET_SLOTS; i++) {
+    for (; match != 0; match &= match - 1) {
+        int i = __builtin_ctzll(match) >> 3;
         enum look look = LOOK_CHANGED;
         if (tag_at(tags, i) != table_tag(hash)) {
             continue;
@@ -209,11 +210,26 @@ static int find_in_group(struct shard *s, struct group *g, const void *key,
     return 0;
 }
 
+// The two buckets where most keys are: home, and its neighbour.
+static int find_at_home(struct shard *s, const void *key, size_t key_size,
+                        uint64_t hash, struct memo_value *out) {
+    struct bucket *home = table_bucket(SYNC_LOAD(&s->table.base),
+                                       SYNC_LOAD(&s->table.mask), hash);
+    struct bucket *other =
+        (struct bucket *)((uintptr_t)home ^ sizeof(struct bucket));
+
+    return find_in_bucket(s, home, key, key_size, hash, out) ||
+           find_in_bucket(s, other, key, key_size, hash, out);
+}
+
 int memo_table_find_(struct shard *s, const void *key, size_t key_size,
                      uint64_t hash, struct memo_value *out) {
     struct table *t = &s->table;
     uint64_t level = SYNC_LOAD_ACQ(&t->level);  // ORDER(grow) level:B
 
+    if (find_at_home(s, key, key_size, hash, out)) {
+        return 1;
+    }
     for (;;) {
         uint64_t i = hash >> HASH_BUCKET_SHIFT;
         uint64_t lower = i & (level / 2 - 1), upper = i & (level - 1);

@@ -1,7 +1,9 @@
 #include "sync/pin.h"
 
 #include <stddef.h>
-#include <stdlib.h>
+#include <string.h>
+
+#include "sync/mutex.h"
 
 // Memory ordering.
 //
@@ -25,38 +27,28 @@
 //                 scan:B  acquire load of head
 //       If scan:B reaches a record, it reads an initialized one.
 
+_Static_assert(sizeof(struct sync_pin_record) <= SYNC_PIN_RECORD,
+               "a record outgrew its size");
+
 // LIFETIME: a record is never freed, only handed on; it is reachable from head
 // for ever.
-struct record {
-    sync_pin_slot slot[SYNC_PIN_SLOTS];  // Atomic.
-    struct record *next;                 // Const after init.
-    uint32_t number;                     // Const after init.
-    sync_atomic_u32 taken;               // Atomic: 1 while a thread has it.
-};
-
-// Two lines at a time are fetched on many machines; a record touches no other.
-#define RECORD_ALIGN 256
-
-_Static_assert(sizeof(struct record) <= RECORD_ALIGN, "record outgrew its lines");
-
-static SYNC_GLOBAL SYNC_ATOMIC(struct record *) head;
+static SYNC_GLOBAL SYNC_ATOMIC(struct sync_pin_record *) head;
 static SYNC_GLOBAL sync_atomic_u32 n_records;
 
-SYNC_THREAD_LOCAL(struct sync_pin_self, sync_pin_self_);
+SYNC_THREAD_LOCAL(sync_pin_slot *, sync_pin_next_);
 
-static SYNC_THREAD_LOCAL(struct record *, own_record);
+static SYNC_THREAD_LOCAL(struct sync_pin_record *, own_record);
 
 static void give_record_up(void *arg) {
-    struct record *r = arg;
+    struct sync_pin_record *r = arg;
 
     SYNC_TLS(own_record) = NULL;
-    SYNC_TLS(sync_pin_self_).slot = NULL;
-    SYNC_TLS(sync_pin_self_).number = 0;
+    SYNC_TLS(sync_pin_next_) = NULL;
     SYNC_STORE_REL(&r->taken, 0);  // ORDER(record): the next owner acquires
 }
 
-static struct record *take_abandoned_record(void) {
-    struct record *r;
+static struct sync_pin_record *take_abandoned_record(void) {
+    struct sync_pin_record *r;
 
     for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
         uint32_t free = 0;
@@ -67,22 +59,18 @@ static struct record *take_abandoned_record(void) {
     return NULL;
 }
 
-static struct record *add_record(void) {
-    void *memory = sync_alloc(2 * RECORD_ALIGN);
-    uintptr_t aligned =
-        ((uintptr_t)memory + RECORD_ALIGN - 1) & ~(uintptr_t)(RECORD_ALIGN - 1);
-    struct record *r = (struct record *)aligned;
-    struct record *first;
-    int i;
+static struct sync_pin_record *add_record(void) {
+    const uintptr_t mask = SYNC_PIN_RECORD - 1;
+    void *memory = sync_alloc(2 * SYNC_PIN_RECORD);
+    struct sync_pin_record *r, *first;
 
     if (memory == NULL) {
         return NULL;
     }
-    for (i = 0; i < SYNC_PIN_SLOTS; i++) {
-        SYNC_INIT(&r->slot[i], NULL);
-    }
+    r = (struct sync_pin_record *)(((uintptr_t)memory + mask) & ~mask);
+    memset(r, 0, sizeof(*r));
     SYNC_INIT(&r->taken, 1);
-    r->number = SYNC_ADD(&n_records, 1) + 1;
+    (void)SYNC_ADD(&n_records, 1);
     first = SYNC_LOAD(&head);
     do {
         r->next = first;
@@ -90,8 +78,8 @@ static struct record *add_record(void) {
     return r;
 }
 
-static struct record *record_of_this_thread(void) {
-    struct record *r = SYNC_TLS(own_record);
+static struct sync_pin_record *record_of_this_thread(void) {
+    struct sync_pin_record *r = SYNC_TLS(own_record);
 
     if (SYNC_LIKELY(r != NULL)) {
         return r;
@@ -108,7 +96,6 @@ static struct record *record_of_this_thread(void) {
         return NULL;
     }
     SYNC_TLS(own_record) = r;
-    SYNC_TLS(sync_pin_self_).number = r->number;
     return r;
 }
 
@@ -118,7 +105,7 @@ static sync_pin_slot *publish(sync_pin_slot *slot, void *p) {
 }
 
 sync_pin_slot *sync_pin_slow(void *p) {
-    struct record *r = record_of_this_thread();
+    struct sync_pin_record *r = record_of_this_thread();
     int i;
 
     if (r == NULL) {
@@ -128,7 +115,7 @@ sync_pin_slot *sync_pin_slow(void *p) {
         if (SYNC_LOAD_ACQ(&r->slot[i]) == NULL) {
             // The same slot serves the next pins by the short way, if the
             // machine has the heavy fence that it relies on.
-            SYNC_TLS(sync_pin_self_).slot =
+            SYNC_TLS(sync_pin_next_) =
                 sync_heavy_fence_available() ? &r->slot[i] : NULL;
             return publish(&r->slot[i], p);
         }
@@ -137,13 +124,13 @@ sync_pin_slot *sync_pin_slow(void *p) {
 }
 
 sync_pin_slot *sync_pin_brief(void *p) {
-    struct record *r = record_of_this_thread();
+    struct sync_pin_record *r = record_of_this_thread();
 
     return r == NULL ? NULL : publish(&r->slot[SYNC_PIN_SLOTS - 1], p);
 }
 
 void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
-    struct record *r;
+    struct sync_pin_record *r;
     int i;
 
     sync_heavy_fence();  // ORDER(pin) scan:D
@@ -159,4 +146,56 @@ void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
 
 uint32_t sync_pin_records(void) {
     return SYNC_LOAD(&n_records);
+}
+
+// ------------------------------------------------------------------ tallies
+
+static SYNC_GLOBAL struct sync_mutex tallies_mu;
+static SYNC_GLOBAL unsigned char tally_in_use[SYNC_TALLIES];  // Guarded by it.
+
+int sync_tally_new(void) {
+    int i;
+
+    sync_mutex_lock(&tallies_mu);
+    for (i = 0; i < SYNC_TALLIES && tally_in_use[i]; i++) {
+    }
+    if (i < SYNC_TALLIES) {
+        tally_in_use[i] = 1;
+    }
+    sync_mutex_unlock(&tallies_mu);
+    return i < SYNC_TALLIES ? i : -1;
+}
+
+void sync_tally_free(int tally) {
+    struct sync_pin_record *r;
+
+    if (tally < 0) {
+        return;
+    }
+    for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
+        SYNC_STORE(&r->tally[tally], 0);
+    }
+    sync_mutex_lock(&tallies_mu);
+    tally_in_use[tally] = 0;
+    sync_mutex_unlock(&tallies_mu);
+}
+
+uint64_t sync_tally_sum(int tally) {
+    struct sync_pin_record *r;
+    uint64_t sum = 0;
+
+    for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
+        sum += SYNC_LOAD(&r->tally[tally]);
+    }
+    return sum;
+}
+
+int sync_tally_add_slow(int tally) {
+    struct sync_pin_record *r = record_of_this_thread();
+
+    if (r == NULL) {
+        return 0;
+    }
+    sync_tally_add(&r->slot[0], tally);
+    return 1;
 }

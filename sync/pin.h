@@ -32,14 +32,21 @@
 
 typedef SYNC_ATOMIC(void *) sync_pin_slot;
 
-// The calling thread's next slot to try, and its number: small, dense, handed
-// on at thread exit; 0 for a thread that has none (yet).
-struct sync_pin_self {
-    sync_pin_slot *slot;
-    uint32_t number;
+// A thread's record: its slots, and what it has counted.  Aligned to its size,
+// so that a slot leads to it.
+#define SYNC_PIN_RECORD 1024
+#define SYNC_TALLIES 110
+
+struct sync_pin_record {
+    sync_pin_slot slot[SYNC_PIN_SLOTS];     // Atomic.
+    sync_atomic_u64 tally[SYNC_TALLIES];    // Atomic; written by one thread.
+    struct sync_pin_record *next;           // Const after init.
+    sync_atomic_u32 taken;                  // Atomic: 1 while a thread has it.
+    uint32_t zero;
 };
 
-SYNC_API extern SYNC_THREAD_LOCAL(struct sync_pin_self, sync_pin_self_);
+// The calling thread's next slot to try.
+SYNC_API extern SYNC_THREAD_LOCAL(sync_pin_slot *, sync_pin_next_);
 
 // Publish p in the calling thread's next slot.  Return the slot, or NULL if it
 // is in use or the short way is not for this machine: see sync_pin_slow().  The
@@ -47,7 +54,7 @@ SYNC_API extern SYNC_THREAD_LOCAL(struct sync_pin_self, sync_pin_self_);
 //
 // ORDER(pin)  see pin.c
 SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
-    sync_pin_slot *slot = SYNC_TLS(sync_pin_self_).slot;
+    sync_pin_slot *slot = SYNC_TLS(sync_pin_next_);
 
     if (SYNC_UNLIKELY(slot == NULL) ||
         SYNC_UNLIKELY(SYNC_LOAD_ACQ(slot) != NULL)) {
@@ -87,5 +94,34 @@ SYNC_API void sync_pin_scan(void (*see)(void *arg, void *p), void *arg);
 
 // How many records there are: what a scan costs.
 SYNC_API uint32_t sync_pin_records(void);
+
+// ---- tallies: counting without a shared write
+//
+// A tally is a counter of which each thread has a part of its own, in the line
+// behind its slots.
+
+// Return a tally that counts from 0, a number below SYNC_TALLIES; or -1 if all
+// are in use.  Give it back when nobody counts with it any more.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+SYNC_API int sync_tally_new(void);
+SYNC_API void sync_tally_free(int tally);
+
+// The sum of all threads' parts.
+SYNC_API uint64_t sync_tally_sum(int tally);
+
+// Count one, in the record that the slot belongs to, which is this thread's.
+SYNC_INLINE void sync_tally_add(sync_pin_slot *slot, int tally) {
+    struct sync_pin_record *r =
+        (struct sync_pin_record *)((uintptr_t)slot &
+                                   ~(uintptr_t)(SYNC_PIN_RECORD - 1));
+
+    // Only this thread writes here, so this needn't be one atomic addition.
+    SYNC_STORE(&r->tally[tally], SYNC_LOAD(&r->tally[tally]) + 1);
+}
+
+// Count one for this thread.  Return 0 if it has no record and none could be
+// made: not counted.
+SYNC_API int sync_tally_add_slow(int tally);
 
 #endif  // MEMO_SYNC_PIN_H_
