@@ -25,8 +25,4 @@ int sync_fault_(void) {
     return n != 0 && (mine == n || (mine > n && atomic_load(&fault_sticky)));
 }
 
-#else
-
-typedef int sync_fault_is_off_;  // a source may not be empty
-
 #endif

@@ -151,6 +151,7 @@ struct stepped {
 };
 
 static struct stepped steps[MAX_STEPS + 1];
+static int orders;        // whether steps are ordered at all
 static sched_set asleep;  // in the state that the last step leads to
 // What happens before an agent's next step, apart from races of that one.
 static int16_t before[MAX_AGENTS][MAX_AGENTS];
@@ -162,13 +163,13 @@ static void join(int16_t *a, const int16_t *b) {
 }
 
 void sched_follow_(int a, int b) {
-    if (options.mode == SCHED_ALL) {
+    if (orders) {
         join(before[a], before[b]);
     }
 }
 
 void sched_follow_step_(int a, int earlier) {
-    if (options.mode == SCHED_ALL) {
+    if (orders) {
         join(before[a], steps[earlier].before);
     }
 }
@@ -290,6 +291,35 @@ static sched_set still_asleep(sched_set set, int agent,
     return still;
 }
 
+// Agent is chosen: note what its step touches, and work out what happens before
+// it, unless that is known because the last execution began with the same
+// steps.
+static void order_step(int agent, int is_new) {
+    struct stepped *s = &steps[step];
+    struct sched_touch touch[2];
+    struct conflicts conflicts = {.n = 0};
+    s->agent = agent;
+    sched_prepare_(agent);
+    int n = sched_touches_(agent, touch);
+    for (int i = 0; i < n; i++) {
+        note_touch(&conflicts, &touch[i], agent);
+    }
+    if (is_new) {
+        int16_t clock[MAX_AGENTS];
+        memcpy(clock, before[agent], sizeof clock);
+        for (int i = 0; i < conflicts.n; i++) {
+            join(clock, steps[conflicts.step[i]].before);
+        }
+        if (options.mode == SCHED_ALL) {
+            find_races(&conflicts, agent, clock);
+            asleep = still_asleep(s->asleep, agent, touch, n);
+        }
+        clock[agent] = (int16_t)step;
+        memcpy(s->before, clock, sizeof clock);
+    }
+    memcpy(before[agent], s->before, sizeof before[agent]);
+}
+
 static int choose_all(sched_set enabled, int usual) {
     struct stepped *s = &steps[step];
     if (step > repeated) {
@@ -303,27 +333,8 @@ static int choose_all(sched_set enabled, int usual) {
         s->to_try = sched_bit_(s->agent);
         s->asleep = asleep;
     }
-    int agent = s->agent;
-    sched_prepare_(agent);
-    struct sched_touch touch[2];
-    struct conflicts conflicts = {.n = 0};
-    int n = sched_touches_(agent, touch);
-    for (int i = 0; i < n; i++) {
-        note_touch(&conflicts, &touch[i], agent);
-    }
-    if (step >= repeated) {
-        int16_t clock[MAX_AGENTS];
-        memcpy(clock, before[agent], sizeof clock);
-        for (int i = 0; i < conflicts.n; i++) {
-            join(clock, steps[conflicts.step[i]].before);
-        }
-        find_races(&conflicts, agent, clock);
-        clock[agent] = (int16_t)step;
-        memcpy(s->before, clock, sizeof clock);
-        asleep = still_asleep(s->asleep, agent, touch, n);
-    }
-    memcpy(before[agent], s->before, sizeof before[agent]);
-    return agent;
+    order_step(s->agent, step >= repeated);
+    return s->agent;
 }
 
 static int next_all(void) {
@@ -338,6 +349,75 @@ static int next_all(void) {
         }
     }
     return 0;
+}
+
+// Classes --------------------------------------------------------------------
+//
+// Counting how many executions differ in more than the order of steps that
+// commute, while running them all: what SCHED_ALL must come to.
+
+static uint64_t *classes;  // open addressing; 0: empty
+static size_t n_classes;
+static size_t classes_size;
+
+static uint64_t mix(uint64_t h, uint64_t x) {
+    h = (h ^ x) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 29);
+}
+
+// The same for all executions of a class: who did what, as its how manieth
+// step, after which steps of others.
+static uint64_t class_of_execution(void) {
+    static int ordinal[MAX_STEPS + 1];
+    int n[MAX_AGENTS] = {0};
+    uint64_t sum = 1;
+    for (int i = 1; i <= step; i++) {
+        ordinal[i] = ++n[steps[i].agent];
+        uint64_t h = (uint64_t)steps[i].agent;
+        for (int a = 0; a < MAX_AGENTS; a++) {
+            h = mix(h, (uint64_t)ordinal[steps[i].before[a]]);
+        }
+        sum += h;
+    }
+    return sum;
+}
+
+static void add_class(uint64_t c) {
+    size_t i = c % classes_size;
+    for (; classes[i] != 0; i = (i + 1) % classes_size) {
+        if (classes[i] == c) {
+            return;
+        }
+    }
+    classes[i] = c;
+    n_classes++;
+}
+
+static void count_class(void) {
+    if (2 * n_classes >= classes_size) {
+        uint64_t *old = classes;
+        size_t old_size = classes_size;
+        classes_size = old_size == 0 ? 1024 : 2 * old_size;
+        classes = calloc(classes_size, sizeof *classes);
+        if (classes == NULL) {
+            abort();
+        }
+        n_classes = 0;
+        for (size_t i = 0; i < old_size; i++) {
+            if (old[i] != 0) {
+                add_class(old[i]);
+            }
+        }
+        free(old);
+    }
+    add_class(class_of_execution());
+}
+
+static void forget_classes(void) {
+    free(classes);
+    classes = NULL;
+    n_classes = 0;
+    classes_size = 0;
 }
 
 // Replays --------------------------------------------------------------------
@@ -540,6 +620,9 @@ int sched_choose_(sched_set enabled, int current) {
         choice[choices] = (uint8_t)agent;
         preemptions += can_go_on && agent < SYNC_SCHED_THREADS;
     }
+    if (options.count_classes) {
+        order_step(agent, 1);
+    }
     if (options.trace != NULL && options.replay != NULL) {
         tell(agent);
     }
@@ -551,7 +634,7 @@ static void execute(const struct sched_test *test) {
     step = 0;
     choices = 0;
     preemptions = 0;
-    if (options.mode == SCHED_ALL) {
+    if (orders) {
         asleep = 0;
         memset(before, 0, sizeof before);
     }
@@ -610,6 +693,8 @@ static void begin(const struct sched_options *o) {
     if (options.tso > SCHED_BUFFER) {
         options.tso = SCHED_BUFFER;
     }
+    options.count_classes &= options.mode == SCHED_EVERY;
+    orders = options.mode == SCHED_ALL || options.count_classes;
     path = NULL;
     repeated = 0;
     pct_steps = 32;
@@ -637,10 +722,15 @@ void sched_explore(const struct sched_options *o, const struct sched_test *test,
         r->steps += (uint64_t)step;
         r->executions += outcome != REDUNDANT;
         r->redundant += outcome == REDUNDANT;
+        if (options.count_classes && outcome == PASSED) {
+            count_class();
+        }
         more = outcome != FAILED && next();
     }
     r->complete = !more && !r->failed && options.replay == NULL;
     r->seconds = seconds() - start;
+    r->classes = n_classes;
+    forget_classes();
     leave_crashes(old);
     result = NULL;
 }
@@ -654,9 +744,5 @@ void sched_print(const char *name, const struct sched_result *r) {
         (double)r->steps / (double)(r->executions + r->redundant), r->seconds,
         (double)(r->executions + r->redundant) / r->seconds * 1e-6);
 }
-
-#else
-
-typedef int sched_is_off_;  // a source may not be empty
 
 #endif  // SYNC_SCHED

@@ -81,6 +81,7 @@ struct sched_options {
     uint64_t max_executions;  // 0: no limit, or 100000 for the random modes
     uint32_t max_steps;       // of one execution; 0: 5000
     int tso;                  // stores that a buffer holds, up to 4; 0: none
+    int count_classes;        // of SCHED_EVERY: see struct sched_result
     int no_heavy_fence;       // sync_heavy_fence_available() returns 0
     const char *replay;       // NULL, or the replay of a failure: run just that
     FILE *trace;              // NULL, or where a replay tells its every step
@@ -97,6 +98,7 @@ struct sched_test {
 struct sched_result {
     uint64_t executions;  // that ran to their end
     uint64_t redundant;   // given up: the like had been run
+    uint64_t classes;     // if count_classes: those that SCHED_ALL tells apart
     uint64_t steps;
     double seconds;
     int complete;       // 1: all orders of the mode have been run

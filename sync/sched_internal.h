@@ -115,7 +115,6 @@ void sched_access_(int thread, const struct sched_op *op);
 // all can see.
 int sched_buffer_count_(int thread);
 int sched_buffer_is_full_(int thread);
-int sched_buffer_has_(int thread, const volatile void *address);
 void sched_buffer_lay_(int thread);
 void sched_buffer_lift_(int thread);
 // The oldest store leaves the buffer.

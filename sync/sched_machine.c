@@ -423,11 +423,7 @@ static void do_atomic(const volatile void *p, size_t size, const void *expected,
 
 void sync_sched_op_(const volatile void *p, size_t size, int bits,
                     const char *where) {
-    int self = sync_sched_self_;
-    // A load from the thread's own buffer concerns nobody else.
-    if (self != SCHED_MAIN &&
-        !(buffer_size != 0 && (bits & SYNC_MODIFIES_) == SYNC_READS_ &&
-          sched_buffer_has_(self, p))) {
+    if (sync_sched_self_ != SCHED_MAIN) {
         do_atomic(p, size, NULL, bits, where);
     }
 }
@@ -509,6 +505,15 @@ static int first_sleeper(const volatile void *word) {
         }
     }
     return first;
+}
+
+static int has_timed_sleeper(const volatile void *word) {
+    for (sched_set set = timed; set != 0; set &= set - 1) {
+        if (threads[sched_first_(set)].op.address == word) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 int sync_sched_futex_wake_(sync_atomic_u32 *word, int n, const char *where) {
@@ -704,6 +709,8 @@ void sync_thread_detach(struct sync_thread *t) {
 
 // The exploration's view -----------------------------------------------------
 
+// What an operation touches may grow with the state, but shrink only by a step
+// that touches all of it too: an agent that sleeps (see sched.c) relies on it.
 int sched_touches_(int agent, struct sched_touch touch[2]) {
     if (agent >= SYNC_SCHED_THREADS) {
         touch[0].object = sched_buffer_oldest_(agent - SYNC_SCHED_THREADS);
@@ -725,10 +732,12 @@ int sched_touches_(int agent, struct sched_touch touch[2]) {
         case SCHED_FUTEX_WAIT:
             touch[0].writes = 0;
             touch[1].writes = 1;
-            return finds_expected(op) ? 2 : 1;
+            return 2;
         case SCHED_FUTEX_WAKE:
+            // Waking one who could time out is as much of a time-out averted.
             touch[0].writes = first_sleeper(op->address) != SCHED_NOBODY;
-            return 1;
+            touch[1].object = sched_object_(&the_clock);
+            return has_timed_sleeper(op->address) ? 2 : 1;
         case SCHED_TIMEOUT:
             // Time passing concerns those who read the clock, which is why they
             // are the writers.
@@ -840,9 +849,5 @@ void sched_run_(const struct sched_test *test) {
         schedule();
     }
 }
-
-#else
-
-typedef int sched_is_off_;  // a source may not be empty
 
 #endif  // SYNC_SCHED

@@ -294,7 +294,7 @@ uint32_t sched_buffer_left_(int thread) {
     return buffers[thread].left;
 }
 
-int sched_buffer_has_(int thread, const volatile void *address) {
+static int buffer_has(int thread, const volatile void *address) {
     struct buffer *b = &buffers[thread];
     for (uint32_t i = b->left; i != b->entered; i++) {
         if (store_at(b, i)->address == address) {
@@ -345,7 +345,9 @@ void sched_access_(int thread, const struct sched_op *op) {
     check_alive(op->address, op->where);
     check_after_write(o, thread, op->where);
     note_read(o, thread, op->where);
-    if (op->bits & SYNC_ACQUIRES_) {
+    // What a thread has stored itself it doesn't acquire.
+    if (op->bits & SYNC_ACQUIRES_ &&
+        !(buffer_size != 0 && buffer_has(thread, op->address))) {
         clock_join(&clocks[thread], &o->released);
     }
     if ((op->bits & SYNC_MODIFIES_) == SYNC_WRITES_ && buffer_size != 0) {
@@ -371,9 +373,5 @@ void sched_memory_reset_(int size) {
     }
     buffer_size = size;
 }
-
-#else
-
-typedef int sched_is_off_;  // a source may not be empty
 
 #endif  // SYNC_SCHED
