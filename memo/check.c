@@ -25,8 +25,7 @@ static void check_entry(struct shard *s, struct table_place place,
 
     (void)place;
     found->entries++;
-    found->bytes += memo_entry_bytes_(e);
-    require(e->shard == s, "references");
+    found->bytes += memo_entry_bytes_(s->memo, e);
     require(SYNC_LOAD(&e->refs) >= 1, "references");
     require((word & ENTRY_RETIRED) == 0, "retired");
     require(memo_table_find_owned_(
@@ -65,7 +64,7 @@ void memo_check_owned_(struct shard *s, void *unused) {
     for (e = s->retired; e != NULL; e = e->next) {
         require((SYNC_LOAD(&e->word) & ENTRY_RETIRED) != 0, "retired");
         n_retired++;
-        retired_bytes += memo_entry_bytes_(e);
+        retired_bytes += memo_entry_bytes_(s->memo, e);
     }
     require(n_retired == s->n_retired, "counts");
     require(retired_bytes == s->retired_bytes, "counts");

@@ -11,28 +11,35 @@
 //       they dropped their references, and destroys it.
 
 // An address that doesn't fit a slot beside the fragment can't be published.
-static int fits_slot(const void *p) {
+static int fits_slot(const unsigned char *p) {
     return ((uint64_t)(uintptr_t)p & HASH_FRAGMENT) == 0;
 }
 
-static size_t allocated_size(size_t key_size, size_t value_size) {
-    return offsetof(struct entry, bytes) + entry_value_offset(key_size) +
-           value_size;
+static size_t allocated_size(const struct memo *m, size_t key_size,
+                             size_t value_size) {
+    return m->prefix_size + offsetof(struct entry, bytes) +
+           entry_value_offset(key_size) + value_size;
 }
+
+_Static_assert(sizeof(struct entry_prefix) % 16 == 0,
+               "a prefix keeps the entry aligned for any type");
 
 static struct entry *new_entry(struct shard *s, const void *key,
                                size_t key_size, size_t value_size,
                                uint64_t flags) {
-    size_t size = allocated_size(key_size, value_size);
-    struct entry *e = memo_alloc_(s->memo, size);
+    size_t size = allocated_size(s->memo, key_size, value_size);
+    unsigned char *block = memo_alloc_(s->memo, size);
+    struct entry *e;
 
-    if (e == NULL) {
+    if (block == NULL) {
         return NULL;
     }
-    if (!fits_slot(e)) {
-        memo_dealloc_(s->memo, e, size);
+    if (!fits_slot(block + size)) {
+        memo_dealloc_(s->memo, block, size);
         return NULL;
     }
+    memset(block, 0, s->memo->prefix_size);
+    e = (struct entry *)(void *)(block + s->memo->prefix_size);
     SYNC_INIT(&e->word, (uint64_t)key_size << ENTRY_KEY_SHIFT | flags);
     SYNC_INIT(&e->refs, 1);
     e->value_size = (uint32_t)value_size;
@@ -79,10 +86,10 @@ struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
     return e;
 }
 
-size_t memo_entry_bytes_(const struct entry *e) {
+size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
-    size_t bytes = allocated_size(key_size, e->value_size);
+    size_t bytes = allocated_size(m, key_size, e->value_size);
 
     if (word & ENTRY_ADOPTED) {
         bytes += ((const struct adopted *)entry_value(e, key_size))->size;
@@ -104,7 +111,8 @@ static void destroy_entry(struct entry *e) {
             memo_dealloc_(s->memo, a->data, a->allocated);
         }
     }
-    memo_dealloc_(s->memo, e, allocated_size(key_size, e->value_size));
+    memo_dealloc_(s->memo, (unsigned char *)e - s->memo->prefix_size,
+                  allocated_size(s->memo, key_size, e->value_size));
     memo_shard_gone_(s);
 }
 
@@ -164,7 +172,7 @@ void memo_release(struct memo_value *v) {
     e = pinned_entry(pin);
     if (SYNC_UNLIKELY((uintptr_t)pin & PIN_COUNTED)) {
         memo_entry_unref_(e);
-    } else if (SYNC_UNLIKELY(SYNC_LOAD(&e->word) & ENTRY_RETIRED)) {
+    } else if (SYNC_UNLIKELY(SYNC_LOAD_ACQ(&e->word) & ENTRY_RETIRED)) {
         unpin_retired(pin, e);
     } else {
         // If e is retired right now, a later reclaim finds it unpinned.

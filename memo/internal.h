@@ -41,14 +41,31 @@
 //     Hazard pins (sync/pin.h) aren't counted; only the table's reference
 //     protects them.
 struct entry {
-    struct shard *shard;    // Const after init.
-    struct entry *next;     // Owned by the list it is on: retired, or garbage.
+    // Owned by the list that e is on: the policy's queue while it is resident,
+    // else the retired or the garbage list, which need only next.
+    struct entry *next;
+    union {
+        struct entry *prev;   // while resident
+        struct shard *shard;  // before and after
+    };
     // From here on is what a hit reads.
     sync_atomic_u64 word;   // Atomic.  The size and flags of a published entry
                             // are const, but for ENTRY_RETIRED and uses.
     sync_atomic_u32 refs;   // Atomic.  ORDER(unref) in entry.c
     uint32_t value_size;    // Const after init; of a value inside the entry.
     unsigned char bytes[];  // Const after init.
+};
+
+// What bounded caches, and values with a time to live, know of an entry besides;
+// in front of it, in caches where memo.prefix_size says so.
+struct entry_prefix {
+    // Owned by the shard's owner.
+    struct entry *wheel_next;
+    struct entry **wheel_at;  // NULL: on no slot of the wheel
+    uint32_t stamp;  // the policy's clock when it entered its queue
+    uint32_t cost;   // of its load, in units of the policy
+    // Const after init.
+    int64_t deadline_ns;  // MEMO_NEVER: none.  Read by hits
 };
 
 #define ENTRY_USES UINT64_C(3)
@@ -68,6 +85,11 @@ struct adopted {
 
 SYNC_INLINE size_t entry_key_size(uint64_t word) {
     return (size_t)(word >> ENTRY_KEY_SHIFT);
+}
+
+// The prefix of an entry, in a cache where entries have one.
+SYNC_INLINE struct entry_prefix *entry_prefix(const struct entry *e) {
+    return (struct entry_prefix *)(uintptr_t)e - 1;
 }
 
 // Where the value starts in bytes[], so that it is aligned for any type.
@@ -104,7 +126,7 @@ struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
                                        const struct adopted *adopted);
 
 // The bytes that e costs: itself and what it adopted.
-size_t memo_entry_bytes_(const struct entry *e);
+size_t memo_entry_bytes_(const struct memo *m, const struct entry *e);
 
 // Take or drop a reference.  The last one destroys e: CALLBACK, nothing locked.
 SYNC_INLINE void memo_entry_ref_(struct entry *e) {
@@ -257,6 +279,7 @@ struct memo {
     void *load_arg;
     struct memo_allocator allocator;
     struct memo_clock clock;
+    size_t prefix_size;  // of entries: 0, or sizeof(struct entry_prefix)
     int clock_is_monotonic;  // the same as sync_clock_now_ns()
     void *pages;
     size_t pages_size;

@@ -9,6 +9,10 @@
 // the engine decides.  Nothing here calls a user's function, allocates or frees:
 // what becomes free is left in s->garbage.
 //
+//   ORDER(retire) retire:A release or of ENTRY_RETIRED into word
+//                 release:B acquire load of word, in memo_release()
+//       If release:B sees the flag, it reads e->shard as stored before retire:A.
+//
 //   ORDER(stamp)  clear:A  release store of stamp
 //       Calls that begin after memo_clear() returned are ordered after it by
 //       whatever told them; hits load the stamp relaxed and so see it.
@@ -24,12 +28,15 @@
 // ------------------------------------------------------------------ retiring
 
 static void retire(struct shard *s, struct entry *e) {
-    (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);
-    s->entry_bytes -= memo_entry_bytes_(e);
+    size_t bytes = memo_entry_bytes_(s->memo, e);
+
+    e->shard = s;
+    (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);  // ORDER(retire) retire:A
     e->next = s->retired;
     s->retired = e;
     s->n_retired++;
-    s->retired_bytes += memo_entry_bytes_(e);
+    s->entry_bytes -= bytes;
+    s->retired_bytes += bytes;
 }
 
 // The retired entries under examination, as a hash table of addresses.
@@ -83,7 +90,7 @@ static void reclaim_batch(struct shard *s, struct entry **list) {
             s->retired = e;
         } else {
             s->n_retired--;
-            s->retired_bytes -= memo_entry_bytes_(e);
+            s->retired_bytes -= memo_entry_bytes_(s->memo, e);
             e->next = s->garbage;
             s->garbage = e;
         }
@@ -145,7 +152,7 @@ static int store(struct shard *s, struct entry *e, const void *key,
         return MEMO_ENOMEM;
     }
     memo_entry_ref_(e);
-    s->entry_bytes += memo_entry_bytes_(e);
+    s->entry_bytes += memo_entry_bytes_(s->memo, e);
     return 0;
 }
 
