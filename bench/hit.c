@@ -7,23 +7,10 @@
 #include <string.h>
 
 #include "bench/bench.h"
+#include "bench/floor.h"
 #include "memo/memo.h"
 
-#define VALUE_SIZE 64
 #define STREAM ((size_t)1 << 21)
-
-struct floor_entry {
-    uint32_t key_size;
-    uint32_t value_size;
-    unsigned char bytes[];  // key, padding, value at a multiple of 16
-};
-
-// Linear probing at a load of one half over words of 16 bits of the hash and
-// the entry's address.
-struct floor_table {
-    uint64_t *slot;
-    uint64_t mask;
-};
 
 struct setup {
     struct bench_keys keys;
@@ -33,113 +20,6 @@ struct setup {
     struct floor_table floor;
     struct memo *memo;
 };
-
-__extension__ typedef unsigned __int128 u128;
-
-static uint64_t fold(uint64_t a, uint64_t b) {
-    u128 r = (u128)a * b;
-
-    return (uint64_t)r ^ (uint64_t)(r >> 64);
-}
-
-static uint64_t read8(const void *p) {
-    uint64_t x;
-
-    memcpy(&x, p, 8);
-    return x;
-}
-
-// The same work per key as memo's hash.
-static inline uint64_t floor_hash(const unsigned char *p, size_t size) {
-    const uint64_t k0 = UINT64_C(0xa0761d6478bd642f);
-    const uint64_t k1 = UINT64_C(0xe7037ed1a0b428db);
-    uint64_t h = k0;
-    size_t i;
-
-    if (size == 16) {
-        return fold(fold(read8(p) ^ k0, read8(p + 8) ^ k1) ^ k1, size ^ k0);
-    }
-    for (i = 0; i + 16 < size; i += 16) {
-        h = fold(read8(p + i) ^ h, read8(p + i + 8) ^ k1);
-    }
-    h ^= fold(read8(p + size - 16) ^ h, read8(p + size - 8) ^ k0);
-    return fold(h ^ k1, size ^ k0);
-}
-
-static uint64_t sum_of(const void *value) {
-    const unsigned char *p = value;
-    uint64_t sum = 0;
-    int i;
-
-    for (i = 0; i < VALUE_SIZE / 8; i++) {
-        sum += read8(p + 8 * i);
-    }
-    return sum;
-}
-
-static void make_value(const void *key, size_t size, void *value) {
-    uint64_t state = floor_hash(key, size);
-    int i;
-
-    for (i = 0; i < VALUE_SIZE / 8; i++) {
-        uint64_t x = bench_random(&state);
-        memcpy((unsigned char *)value + 8 * i, &x, 8);
-    }
-}
-
-static size_t floor_value_offset(size_t key_size) {
-    return (8 + key_size + 15) / 16 * 16 - 8;
-}
-
-static void floor_insert(struct floor_table *t, const void *key, size_t size) {
-    uint64_t h = floor_hash(key, size), i = (h >> 16) & t->mask;
-    struct floor_entry *e = malloc(sizeof(*e) + size + 32 + VALUE_SIZE);
-
-    if (e == NULL) {
-        exit(1);
-    }
-    e->key_size = (uint32_t)size;
-    e->value_size = VALUE_SIZE;
-    memcpy(e->bytes, key, size);
-    make_value(key, size, e->bytes + floor_value_offset(size));
-    while (t->slot[i] != 0) {
-        i = (i + 1) & t->mask;
-    }
-    t->slot[i] = (h & UINT64_C(0xffff) << 48) | (uint64_t)(uintptr_t)e;
-}
-
-static inline int same_bytes(const unsigned char *a, const unsigned char *b,
-                             size_t size) {
-    uint64_t d = 0;
-    size_t i;
-
-    for (i = 0; i + 16 < size; i += 16) {
-        d |= (read8(a + i) ^ read8(b + i)) | (read8(a + i + 8) ^ read8(b + i + 8));
-    }
-    d |= read8(a + size - 16) ^ read8(b + size - 16);
-    d |= read8(a + size - 8) ^ read8(b + size - 8);
-    return d == 0;
-}
-
-static inline const struct floor_entry *floor_find(const struct floor_table *t,
-                                                   const void *key,
-                                                   size_t size) {
-    uint64_t h = floor_hash(key, size), i = (h >> 16) & t->mask;
-
-    for (;; i = (i + 1) & t->mask) {
-        uint64_t x = t->slot[i] ^ (h & UINT64_C(0xffff) << 48);
-        const struct floor_entry *e = (const struct floor_entry *)(uintptr_t)x;
-        if (__builtin_expect(x >> 48 == 0, 1)) {
-            if (x != 0 && e->key_size == size &&
-                same_bytes(e->bytes, key, size)) {
-                return e;
-            }
-        }
-        if (t->slot[i] == 0) {
-            return NULL;
-        }
-    }
-}
 
 static uint64_t run_floor(void *state, int t, size_t offset, size_t n) {
     struct setup *s = state;
