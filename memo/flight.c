@@ -22,6 +22,7 @@ struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
     f->started_ns = memo_now_(s->memo);
     SYNC_INIT(&f->refs, 1);
     sync_event_init(&f->done);
+    sync_event_init(&f->canceled);
     if (key_size != 0) {
         memcpy(f->key, key, key_size);
     }
@@ -202,8 +203,30 @@ int memo_load_adopt(struct memo_load *l, void *data, size_t size,
     return 0;
 }
 
-int memo_load_is_canceled(const struct memo_load *l) {
-    return l != NULL && SYNC_LOAD(&l->canceled) != 0;
+int memo_load_is_canceled(struct memo_load *l) {
+    return l != NULL && sync_event_is_set(&l->canceled);
+}
+
+static void call_cancel_fn(struct sync_watcher *w) {
+    struct memo_load *l = SYNC_CONTAINER(w, struct memo_load, on_cancel);
+
+    l->cancel_fn(l->cancel_arg, l);  // CALLBACK: nothing is locked
+}
+
+int memo_load_on_cancel(struct memo_load *l, memo_cancel_fn *fn, void *arg) {
+    if (l == NULL || fn == NULL) {
+        return MEMO_EINVAL;
+    }
+    if (is_finished(l) || l->cancel_fn != NULL) {
+        return MEMO_EALREADY;
+    }
+    l->cancel_fn = fn;
+    l->cancel_arg = arg;
+    l->on_cancel.fn = call_cancel_fn;
+    if (!sync_event_watch(&l->canceled, &l->on_cancel)) {
+        fn(arg, l);  // CALLBACK
+    }
+    return 0;
 }
 
 void memo_load_retain(struct memo_load *l) {

@@ -167,6 +167,8 @@ struct memo_load {
     // Owned by the shard's owner.
     struct memo_load *child[4];  // the map: see flight.c
     enum flight_state state;
+    uint32_t interest;  // who wants the result: waiters, and memo itself where
+                        // it loads for its own sake
 
     // Owned by the load: the value being made.
     struct entry *making;
@@ -178,14 +180,20 @@ struct memo_load {
     int detached;  // it was DETACHED when it ended
 
     struct sync_event done;
+    struct sync_event canceled;  // nobody wants it, or the cache is closing
+    struct sync_watcher on_cancel;  // watches canceled, if cancel_fn
+    memo_cancel_fn *cancel_fn;
+    void *cancel_arg;
 
     // Atomic.
     sync_atomic_u32 refs;      // ORDER(unref)
     sync_atomic_u32 finished;  // 1 from the first memo_load_finish()
-    sync_atomic_u32 canceled;
 
     // Guarded by the wait graph's mutex, in load.c.
     struct memo_load *waits_for;
+
+    // Owned by the executor, or by the bulk load, it is handed to.
+    struct memo_load *next;
 
     unsigned char key[];  // Const after init; a zero byte follows it.
 };
@@ -281,6 +289,11 @@ struct memo {
     struct memo_clock clock;
     size_t prefix_size;  // of entries: 0, or sizeof(struct entry_prefix)
     int clock_is_monotonic;  // the same as sync_clock_now_ns()
+    struct memo_executor executor;  // submit is NULL: the caller's thread
+    struct pool *pool;              // memo's own executor, or NULL
+    memo_load_many_fn *load_many;
+    uint64_t max_loads, max_waiters, max_waiters_per_key;  // 0: none
+    int cancel_unwanted;
     void *pages;
     size_t pages_size;
     void *block;  // what the allocator gave for this struct and the shards
@@ -296,6 +309,8 @@ struct memo {
                                 // memo_free()
     sync_atomic_u32 draining;   // loads running in closed shards, and 1 until
                                 // all shards are closed
+    sync_atomic_u64 n_loads;    // running, counted only under max_loads
+    sync_atomic_u64 n_waiters;  // counted only under max_waiters
     sync_atomic_u32 in_close;   // how many of those loads are in memo_close()
     sync_atomic_u32 closing;    // 1 from the first memo_close()
 };
@@ -358,6 +373,13 @@ struct begin_step {
 };
 void memo_begin_owned_(struct shard *s, void *begin_step);
 
+// One who waited no longer does.
+struct leave_step {
+    struct memo_load *flight;
+    int unwanted;  // out: nobody does, so the load must be told
+};
+void memo_leave_owned_(struct shard *s, void *leave_step);
+
 // End a flight with the entry that it made, or NULL and an error.
 struct end_step {
     struct memo_load *flight;
@@ -403,15 +425,50 @@ void memo_check_owned_(struct shard *s, void *unused);
 
 // ------------------------------------------------------------------ loads
 
+int memo_is_bad_wait_(const struct memo_wait *wait);
+
+// Hand out the resident value of key, counting the hit: 0, or MEMO_ENOENT or
+// MEMO_ECLOSED.  No lock.
+int memo_find_(struct memo *m, const void *key, size_t key_size, uint64_t hash,
+               struct memo_value *out);
+
 // What memo_get() does when the value isn't resident: load.c.
 int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
                    uint64_t hash, const struct memo_wait *wait,
                    struct memo_value *out);
 
+// Own the shard; look again; join the flight of the key, or start one.
+int memo_find_or_start_(struct memo *m, struct begin_step *begin);
+
+// Run the load of a flight that was started here: in this thread, or by the
+// executor, if there is one and may_hand_over is set.
+void memo_run_load_(struct memo_load *f, int may_hand_over);
+
+// Run one bulk load for n flights that were started here.
+void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
+                         size_t n);
+
+// Wait for f.  0, or MEMO_ETIMEDOUT, MEMO_ECANCELED, MEMO_EDEADLK.
+int memo_wait_(struct memo_load *f, const struct memo_wait *wait);
+
+// Fill *out with the result of a flight that is done, or return its error.
+int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out);
+
+// A wait for f has ended: with its result, or, if gave_up, without.
+void memo_stop_waiting_(struct memo_load *f, int started, int gave_up);
+
 // How many loads of m are on this thread's stack.
 uint32_t memo_loads_on_this_thread_(const struct memo *m);
 
-// Wake everybody who waits in memo_close() if a load of a closed shard ended.
+// A load of a closed shard ended: tell memo_close().
 void memo_load_drained_(struct memo *m);
+
+// memo's own executor of n threads: pool.c.  NULL: out of memory or threads.
+struct pool *memo_pool_new_(uint32_t n_threads);
+struct memo_executor memo_pool_executor_(struct pool *p);
+
+// Let the threads end when nothing is left to do, and wait for them, unless
+// this is one of them or wait is 0.
+void memo_pool_free_(struct pool *p, int wait);
 
 #endif  // MEMO_MEMO_INTERNAL_H_

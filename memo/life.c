@@ -24,6 +24,7 @@
 #define CORE_ALIGN ((size_t)128)
 #define SHARDS_MOST 4096
 #define SHARDS_PER_CORE 4
+#define THREADS_MOST 1024
 #define SHARDS_BY_DEFAULT 64
 
 // ------------------------------------------------------------------ memory
@@ -169,7 +170,11 @@ static int take_options(const struct memo_options *from,
 }
 
 static int are_bad_options(const struct memo_options *o) {
-    return o->load == NULL || o->flags != 0 || o->shards > SHARDS_MOST ||
+    return o->load == NULL || (o->flags & ~MEMO_CANCEL_UNWANTED) != 0 ||
+           o->zero != 0 || o->threads > THREADS_MOST ||
+           (o->threads != 0 && o->executor != NULL) ||
+           (o->executor != NULL && o->executor->submit == NULL) ||
+           o->shards > SHARDS_MOST ||
            (o->shards & (o->shards - 1)) != 0 ||
            (o->allocator != NULL &&
             (o->allocator->alloc == NULL || o->allocator->free == NULL)) ||
@@ -204,6 +209,14 @@ static void set_options(struct memo *m, const struct memo_options *o,
     m->allocator = *allocator;
     m->clock = o->clock == NULL ? monotonic : *o->clock;
     m->clock_is_monotonic = o->clock == NULL;
+    m->load_many = o->load_many;
+    if (o->executor != NULL) {
+        m->executor = *o->executor;
+    }
+    m->max_loads = o->max_loads;
+    m->max_waiters = o->max_waiters;
+    m->max_waiters_per_key = o->max_waiters_per_key;
+    m->cancel_unwanted = (o->flags & MEMO_CANCEL_UNWANTED) != 0;
     if (o->hash_seed == NULL) {
         sync_random(&m->seed, sizeof(m->seed));
     } else {
@@ -239,6 +252,18 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
             return MEMO_ENOMEM;
         }
     }
+    return 0;
+}
+
+static int start_pool(struct memo *m, uint32_t n_threads) {
+    if (n_threads == 0) {
+        return 0;
+    }
+    m->pool = memo_pool_new_(n_threads);
+    if (m->pool == NULL) {
+        return MEMO_ENOMEM;
+    }
+    m->executor = memo_pool_executor_(m->pool);
     return 0;
 }
 
@@ -292,7 +317,7 @@ int memo_new(const struct memo_options *options, struct memo **out) {
         memo_dealloc_(m, m->block, m->block_size);
         return MEMO_ENOMEM;
     }
-    if (init_shards(m, n_shards) != 0) {
+    if (init_shards(m, n_shards) != 0 || start_pool(m, o.threads) != 0) {
         free_core(m);
         return MEMO_ENOMEM;
     }
@@ -323,6 +348,7 @@ static void close_shards(struct memo *m) {
             c.ended = f->child[0];
             f->child[0] = NULL;
             sync_event_set(&f->done);
+            sync_event_set(&f->canceled);  // CALLBACK: of the load
             memo_flight_unref_(f);
         }
     }
@@ -398,6 +424,7 @@ void memo_free(struct memo *m) {
         (void)memo_close(m, MEMO_NEVER);
     }
     look_after_orphans();
+    memo_pool_free_(m->pool, SYNC_LOAD_ACQ(&m->draining) == 0);
     drop_everything(m);
     if (has_retired(m)) {
         add_orphan(m);

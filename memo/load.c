@@ -21,16 +21,19 @@ _Static_assert((int)SYNC_ETIMEDOUT == (int)MEMO_ETIMEDOUT &&
                    (int)SYNC_ECANCELED == (int)MEMO_ECANCELED,
                "errors of sync/ are passed through");
 
-static int find_or_start(struct memo *m, struct begin_step *begin);
-static void run_load(struct memo_load *f);
-static int wait_for(struct memo_load *f, const struct memo_wait *wait);
-static int hand_out(struct memo_load *f, int started, struct memo_value *out);
+static void drop_flight(struct memo_load **f);
+
+// Whether the caller may go before the load has ended.
+static int may_leave(const struct memo_wait *wait) {
+    return wait != NULL && (wait->deadline_ns != 0 || wait->note != NULL);
+}
 
 // The whole idea, in one function.  The key was not among the resident values.
 static int find_or_load(struct memo *m, struct begin_step *begin,
                         const struct memo_wait *wait, struct memo_value *out,
                         int *detached) {
-    int error = find_or_start(m, begin);
+    SYNC_CLEANUP(drop_flight) struct memo_load *f = NULL;
+    int error = memo_find_or_start_(m, begin);
 
     *detached = 0;
     if (error != 0) {
@@ -40,16 +43,24 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
         memo_entry_hand_out_(begin->entry, MEMO_HIT, out);
         return 0;
     }
+    f = begin->flight;
     if (begin->started) {
-        run_load(begin->flight);
+        memo_run_load_(f, may_leave(wait));
     }
-    error = wait_for(begin->flight, wait);
+    error = memo_wait_(f, wait);
+    memo_stop_waiting_(f, begin->started, error != 0);
     if (error == 0) {
-        *detached = begin->flight->detached;
-        error = hand_out(begin->flight, begin->started, out);
+        *detached = f->detached;
+        error = memo_hand_out_(f, begin->started, out);
     }
-    memo_flight_unref_(begin->flight);
     return error;
+}
+
+// Also when this thread ends inside the load.
+static void drop_flight(struct memo_load **f) {
+    if (*f != NULL) {
+        memo_flight_unref_(*f);
+    }
 }
 
 int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
@@ -70,9 +81,6 @@ int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
         begin.hash = hash;
         begin.depth = flags & MEMO_WAIT_NO_LOAD ? BEGIN_JOIN : BEGIN_START;
         error = find_or_load(m, &begin, wait, out, &detached);
-        if (error == 0 && begin.entry != NULL) {
-            memo_count_hit_(m);
-        }
         if (detached && (flags & MEMO_WAIT_STRICT)) {
             memo_release(out);
         }
@@ -80,9 +88,8 @@ int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
     return error;
 }
 
-// Own the shard; look again; join the flight of the key, or start one.  Memory
-// for a flight is taken between two looks, with nothing owned.
-static int find_or_start(struct memo *m, struct begin_step *begin) {
+// Memory for a flight is taken between two looks, with nothing owned.
+int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
     struct shard *s = memo_shard_of_(m, begin->hash);
 
     memo_own_(s, memo_begin_owned_, begin);
@@ -99,10 +106,13 @@ static int find_or_start(struct memo *m, struct begin_step *begin) {
             memo_flight_unref_(begin->spare);
         }
     }
+    if (begin->entry != NULL) {
+        memo_count_hit_(m);
+    }
     return begin->error;
 }
 
-static int hand_out(struct memo_load *f, int started, struct memo_value *out) {
+int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out) {
     if (f->result == NULL) {
         return f->error;
     }
@@ -115,26 +125,22 @@ static int hand_out(struct memo_load *f, int started, struct memo_value *out) {
     return 0;
 }
 
-// ------------------------------------------------------------------ the load
+void memo_stop_waiting_(struct memo_load *f, int started, int gave_up) {
+    struct memo *m = f->shard->memo;
+    struct leave_step leave = {f, 0};
 
-// A load that runs in this thread, inside those further out.
-struct running {
-    struct memo_load *flight;
-    struct running *outer;
-    int returned;
-};
-
-static SYNC_THREAD_LOCAL(struct running *, innermost);
-
-uint32_t memo_loads_on_this_thread_(const struct memo *m) {
-    const struct running *r;
-    uint32_t n = 0;
-
-    for (r = SYNC_TLS(innermost); r != NULL; r = r->outer) {
-        n += r->flight->shard->memo == m;
+    if (m->max_waiters != 0 && !started) {
+        (void)SYNC_SUB(&m->n_waiters, 1);
     }
-    return n;
+    if (gave_up && (m->cancel_unwanted || m->max_waiters_per_key != 0)) {
+        memo_own_(f->shard, memo_leave_owned_, &leave);
+        if (leave.unwanted) {
+            sync_event_set(&f->canceled);  // CALLBACK: of the load
+        }
+    }
 }
+
+// ------------------------------------------------------------------ the end
 
 // Publish the result, end the flight, wake everybody.
 static void end_flight(struct memo_load *f, int error) {
@@ -151,7 +157,7 @@ static void end_flight(struct memo_load *f, int error) {
     }
     memo_own_(f->shard, memo_end_owned_, &end);
     if (end.was_open) {
-        sync_event_set(&f->done);  // ORDER(result) set:B
+        sync_event_set(&f->done);  // ORDER(result) set:B; CALLBACK: completions
     } else if (end.entry != NULL) {
         memo_entry_unref_(end.entry);  // CALLBACK: the cache was closed
     }
@@ -167,9 +173,38 @@ int memo_load_finish(struct memo_load *l, int error) {
     if (SYNC_XCHG_ACQREL(&l->finished, 1) != 0) {
         return MEMO_EALREADY;
     }
+    if (l->cancel_fn != NULL) {
+        (void)sync_event_unwatch(&l->canceled, &l->on_cancel);
+    }
     end_flight(l, error);
     memo_flight_unref_(l);  // the load's reference
     return 0;
+}
+
+// ------------------------------------------------------------------ the load
+
+// Loads that run in this thread, inside those further out: one, or all those of
+// a bulk load.  Holds a reference to each.
+struct running {
+    struct memo_load *const *flights;
+    size_t n;
+    struct running *outer;
+    int returned;
+};
+
+static SYNC_THREAD_LOCAL(struct running *, innermost);
+
+uint32_t memo_loads_on_this_thread_(const struct memo *m) {
+    const struct running *r;
+    uint32_t n = 0;
+    size_t i;
+
+    for (r = SYNC_TLS(innermost); r != NULL; r = r->outer) {
+        for (i = 0; i < r->n; i++) {
+            n += r->flights[i]->shard->memo == m;
+        }
+    }
+    return n;
 }
 
 // The wait graph: f->waits_for is the flight that the thread which runs the load
@@ -177,68 +212,122 @@ int memo_load_finish(struct memo_load *l, int error) {
 // caches; it is taken only inside loads.
 static SYNC_GLOBAL struct sync_mutex wait_graph_mu;
 
-static void set_edge(struct memo_load *from, struct memo_load *to) {
-    sync_mutex_lock(&wait_graph_mu);
-    from->waits_for = to;
-    sync_mutex_unlock(&wait_graph_mu);
+// Whether f is one of r's, or waits for one, directly or not.
+static int leads_to_locked(const struct memo_load *f, const struct running *r) {
+    size_t i;
+
+    for (; f != NULL; f = f->waits_for) {
+        for (i = 0; i < r->n; i++) {
+            if (f == r->flights[i]) {
+                return 1;
+            }
+        }
+    }
+    return 0;
 }
 
-// Add the edge, unless it would close a cycle (W4).
+// Add edges from what runs in r to f; or remove them, if f is NULL.  Return
+// MEMO_EDEADLK, and change nothing, if that would close a cycle (W4).
 //
 // LIFETIME: who set an edge holds a reference to its target until the edge is
 // gone, so the walk meets only live flights.
-static int add_edge(struct memo_load *from, struct memo_load *to) {
-    struct memo_load *f;
+static int set_edges(struct running *r, struct memo_load *f) {
+    int cycle;
+    size_t i;
 
     sync_mutex_lock(&wait_graph_mu);
-    for (f = to; f != NULL && f != from; f = f->waits_for) {
-    }
-    if (f == NULL) {
-        from->waits_for = to;
+    cycle = leads_to_locked(f, r);
+    for (i = 0; i < r->n && !cycle; i++) {
+        r->flights[i]->waits_for = f;
     }
     sync_mutex_unlock(&wait_graph_mu);
-    return f == NULL ? 0 : MEMO_EDEADLK;
+    return cycle ? MEMO_EDEADLK : 0;
 }
 
-static void enter(struct running *r, struct memo_load *f) {
-    r->flight = f;
+static void enter(struct running *r) {
+    size_t i;
+
+    for (i = 0; i < r->n; i++) {
+        (void)SYNC_ADD(&r->flights[i]->refs, 1);
+    }
     r->outer = SYNC_TLS(innermost);
     if (r->outer != NULL) {
-        set_edge(r->outer->flight, f);
+        (void)set_edges(r->outer, r->flights[0]);
     }
     SYNC_TLS(innermost) = r;
 }
 
+// Runs also when the load's thread ends, or an exception passes through: then
+// the loads are abandoned (E3).
 static void leave(struct running *r) {
+    size_t i;
+
     if (r->outer != NULL) {
-        set_edge(r->outer->flight, NULL);
+        (void)set_edges(r->outer, NULL);
     }
     SYNC_TLS(innermost) = r->outer;
-}
-
-// Runs also when the load's thread ends, or an exception passes through: then
-// the load is abandoned (E3), and so is this caller's interest in it.
-static void end_of_load(struct running *r) {
-    struct memo_load *f = r->flight;
-
-    leave(r);
-    if (!r->returned) {
-        (void)memo_load_finish(f, MEMO_EABANDONED);
-        memo_flight_unref_(f);
+    for (i = 0; i < r->n; i++) {
+        if (!r->returned) {
+            (void)memo_load_finish(r->flights[i], MEMO_EABANDONED);
+        }
+        memo_flight_unref_(r->flights[i]);
     }
 }
 
-static void run_load(struct memo_load *f) {
-    __attribute__((cleanup(end_of_load))) struct running r = {NULL, NULL, 0};
+static void run_here(struct memo_load *f) {
     struct memo *m = f->shard->memo;
+    SYNC_CLEANUP(leave) struct running r = {&f, 1, NULL, 0};
     int error;
 
-    enter(&r, f);
+    enter(&r);
     error = m->load(m->load_arg, f);  // CALLBACK: nothing is owned or locked
     r.returned = 1;
     if (error != MEMO_PENDING) {
         (void)memo_load_finish(f, error);
     }
+}
+
+static void run_task(void *task) {
+    struct memo_load *f = task;
+
+    if (sync_event_is_set(&f->done)) {
+        (void)memo_load_finish(f, MEMO_EABANDONED);  // closed meanwhile
+    } else {
+        run_here(f);
+    }
+}
+
+void memo_run_load_(struct memo_load *f, int may_hand_over) {
+    const struct memo_executor *x = &f->shard->memo->executor;
+
+    // Not from inside a load: the executor's threads may all be waiting so.
+    if (!may_hand_over || x->submit == NULL || SYNC_TLS(innermost) != NULL) {
+        run_here(f);
+    } else if (x->submit(x->state, run_task, f) != 0) {  // CALLBACK
+        (void)memo_load_finish(f, MEMO_EABANDONED);
+    }
+}
+
+static void finish_many(const struct running *r, int error) {
+    size_t i;
+
+    for (i = 0; i < r->n && error != MEMO_PENDING; i++) {
+        struct memo_load *f = r->flights[i];
+        int absent = error == 0 && SYNC_LOAD(&f->finished) == 0 &&
+                     f->making == NULL;
+        (void)memo_load_finish(f, absent ? MEMO_ENOENT : error);
+    }
+}
+
+void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
+                         size_t n) {
+    SYNC_CLEANUP(leave) struct running r = {flights, n, NULL, 0};
+    int error;
+
+    enter(&r);
+    error = m->load_many(m->load_arg, flights, n);  // CALLBACK
+    r.returned = 1;
+    finish_many(&r, error);
 }
 
 // ------------------------------------------------------------------ waiting
@@ -262,7 +351,7 @@ static int wait_on_clock(struct memo_load *f, int64_t deadline_ns,
     }
 }
 
-static int wait_for(struct memo_load *f, const struct memo_wait *wait) {
+int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     struct running *inside = SYNC_TLS(innermost);
     int64_t deadline_ns = MEMO_NEVER;
     int error;
@@ -273,12 +362,12 @@ static int wait_for(struct memo_load *f, const struct memo_wait *wait) {
     if (wait != NULL && wait->deadline_ns != 0) {
         deadline_ns = wait->deadline_ns;
     }
-    if (inside != NULL && add_edge(inside->flight, f) != 0) {
+    if (inside != NULL && set_edges(inside, f) != 0) {
         return MEMO_EDEADLK;
     }
     error = wait_on_clock(f, deadline_ns, wait == NULL ? NULL : wait->note);
     if (inside != NULL) {
-        set_edge(inside->flight, NULL);
+        (void)set_edges(inside, NULL);
     }
     return error;
 }

@@ -34,6 +34,19 @@ static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
     return memo_get_slow_(m, key, key_size, hash, NULL, out);
 }
 
+SYNC_INLINE void give(struct memo *m, const struct table_hit *hit,
+                      size_t key_size, struct memo_value *out) {
+    entry_describe(hit->entry, hit->word, key_size, out);
+    out->pin = (void *)(uintptr_t)hit->pin;
+    out->from = MEMO_HIT;
+    out->zero = 0;
+    if (SYNC_LIKELY(m->tally >= 0)) {
+        sync_tally_add(hit->pin, m->tally);
+    } else {
+        (void)SYNC_ADD(&m->hits, 1);
+    }
+}
+
 // The hit, in line: a leaf that needs no stack frame.  With a constant key_size
 // most of it folds away.
 SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
@@ -45,15 +58,7 @@ SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
                                  &hit))) {
         return get_slow(m, key, key_size, hash, out);
     }
-    entry_describe(hit.entry, hit.word, key_size, out);
-    out->pin = (void *)(uintptr_t)hit.pin;
-    out->from = MEMO_HIT;
-    out->zero = 0;
-    if (SYNC_LIKELY(m->tally >= 0)) {
-        sync_tally_add(hit.pin, m->tally);
-    } else {
-        (void)SYNC_ADD(&m->hits, 1);
-    }
+    give(m, &hit, key_size, out);
     return 0;
 }
 
@@ -78,7 +83,7 @@ int memo_get(struct memo *m, const void *key, size_t key_size,
     return get(m, key, 16, out);
 }
 
-static int is_bad_wait(const struct memo_wait *wait) {
+int memo_is_bad_wait_(const struct memo_wait *wait) {
     const unsigned flags = MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD;
 
     return wait != NULL && (wait->size != sizeof(*wait) || wait->zero != 0 ||
@@ -87,7 +92,7 @@ static int is_bad_wait(const struct memo_wait *wait) {
 
 int memo_get_wait(struct memo *m, const void *key, size_t key_size,
                   const struct memo_wait *wait, struct memo_value *out) {
-    if (out == NULL || is_bad_key(m, key, key_size) || is_bad_wait(wait)) {
+    if (out == NULL || is_bad_key(m, key, key_size) || memo_is_bad_wait_(wait)) {
         return refuse(out, MEMO_EINVAL);
     }
     memset(out, 0, sizeof(*out));
@@ -104,6 +109,17 @@ int memo_peek(struct memo *m, const void *key, size_t key_size,
     }
     memset(out, 0, sizeof(*out));
     hash = hash_key(&m->seed, key, key_size);
+    return memo_find_(m, key, key_size, hash, out);
+}
+
+int memo_find_(struct memo *m, const void *key, size_t key_size, uint64_t hash,
+               struct memo_value *out) {
+    struct table_hit hit;
+
+    if (table_hit(memo_shard_of_(m, hash), key, key_size, hash, &hit)) {
+        give(m, &hit, key_size, out);
+        return 0;
+    }
     if (memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out)) {
         memo_count_hit_(m);
         return 0;

@@ -140,6 +140,26 @@ struct memo_clock {
     void *state;
 };
 
+// Called once when the result of a load is no longer wanted, with nothing locked,
+// in the thread that found so.  May call any function, memo_load_finish() of
+// that load included.
+typedef void memo_cancel_fn(void *arg, struct memo_load *load);
+
+// What makes values for several keys in one go.  Give each of the n loads its
+// value as memo_load_fn does; a load left without a value gets MEMO_ENOENT.
+// Return 0; or an error, for all those not finished yet; or MEMO_PENDING, and
+// then memo_load_finish() each of them later.
+typedef int memo_load_many_fn(void *arg, struct memo_load *const loads[],
+                              size_t n);
+
+// Who runs loads other than the caller's thread.  submit arranges for run(task)
+// to be called once, in another thread, and returns 0; anything else refuses,
+// and the load fails with MEMO_EABANDONED.  Called with nothing locked.
+struct memo_executor {
+    int (*submit)(void *state, void (*run)(void *task), void *task);
+    void *state;
+};
+
 // Options of memo_new().  Zero in any field but size and load means the default
 // written beside it.  New fields are only ever added at the end.
 struct memo_options {
@@ -151,8 +171,21 @@ struct memo_options {
     const uint64_t *hash_seed;        // 4 words, copied;   NULL: random.  Who
                                       // knows the seed can make keys collide.
     uint32_t shards;                  // a power of two, at most 4096; 0: by cores
-    uint32_t flags;                   // none is defined yet
+    uint32_t flags;                   // MEMO_CANCEL_UNWANTED
+    memo_load_many_fn *load_many;     // for memo_get_many();  NULL: load, in turn
+    const struct memo_executor *executor;  // copied; for loads whose caller may
+                                      // leave, or doesn't wait;  NULL: see threads
+    uint32_t threads;                 // of an executor of memo's own; 0: none,
+                                      // then the caller's thread runs its load
+    uint32_t zero;                    // reserved, must be zero
+    uint64_t max_loads;               // running at once, else MEMO_EBUSY; 0: any
+    uint64_t max_waiters;             // waiting at once, likewise
+    uint64_t max_waiters_per_key;     // likewise
 };
+
+// Tell a load when the last who waited for it has given up, and don't keep its
+// result: see memo_load_is_canceled().  Otherwise it goes on, for the cache.
+#define MEMO_CANCEL_UNWANTED 1u
 
 // How to wait.  Zero in any field but size means the default.
 struct memo_wait {
@@ -318,6 +351,110 @@ MEMO_API void memo_release(struct memo_value *v);
 // Locks:   none.
 MEMO_API int memo_retain(const struct memo_value *v, struct memo_value *out);
 
+// ------------------------------------------------------- without blocking
+
+struct memo_ticket;  // one asynchronous wait
+struct memo_queue;   // completions, to be fetched
+
+// What became of an asynchronous wait: error as memo_get() would have returned
+// it, and the value, which is the callee's to release.
+typedef void memo_done_fn(void *arg, int error, struct memo_value *value);
+
+// As memo_get_wait(), but don't wait: done(arg, ...) is called exactly once, in
+// this thread before this returns if the answer is there, else in the thread
+// that ends the load, or that cancels.  wait may say flags, but neither a
+// deadline nor a note: there is no thread that would watch them; cancel the
+// ticket instead.
+//
+// The load runs on the executor, if the cache has one.  Otherwise this thread
+// calls the load function, which should return MEMO_PENDING.
+//
+// Return 0: done has been or will be called.  Or an error, and it won't:
+// MEMO_EINVAL, MEMO_ENOMEM, MEMO_ECLOSED, MEMO_EBUSY, MEMO_ENOENT.
+//
+// Owner:   key is copied.  *ticket, if ticket isn't NULL, is the caller's, to be
+//          freed by memo_ticket_free().  Waiting costs 64 bytes.
+// Threads: any.
+// Blocks:  no, except for what done and the load function do.
+// Locks:   none while done runs; it may call any function.
+MEMO_API int memo_get_async(struct memo *m, const void *key, size_t key_size,
+                            const struct memo_wait *wait, memo_done_fn *done,
+                            void *arg, struct memo_ticket **ticket);
+
+// Give the wait up: done is called with MEMO_ECANCELED, in this thread.  The
+// load goes on for others, see MEMO_CANCEL_UNWANTED.  Return 0; or
+// MEMO_EALREADY: done has been or is being called with something else.
+//
+// Threads: any; the ticket must not be freed meanwhile.  Blocks: no.  Locks:
+// none while done runs.
+MEMO_API int memo_ticket_cancel(struct memo_ticket *t);
+
+// Free a ticket; the wait goes on.  NULL is allowed.
+//
+// Threads: any, done included.  Blocks: no.  Locks: none.
+MEMO_API void memo_ticket_free(struct memo_ticket *t);
+
+// What memo_queue_next() returns.
+struct memo_completion {
+    void *arg;                // as given to memo_get_queued()
+    struct memo_value value;  // to be released
+    int error;
+    int zero;
+};
+
+// Make a queue of completions, for event loops (epoll, libuv, libevent).  Return
+// 0, MEMO_EINVAL, or MEMO_ENOMEM (no memory, or no descriptor).
+//
+// Owner:   the caller, who calls memo_queue_free().
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API int memo_queue_new(struct memo_queue **out);
+
+// A descriptor that is readable as long as completions are to be fetched.  Poll
+// it, level or edge triggered; don't read it.
+MEMO_API int memo_queue_fd(const struct memo_queue *q);
+
+// As memo_get_async(), with the answer put into q, also if it is there at once.
+MEMO_API int memo_get_queued(struct memo *m, const void *key, size_t key_size,
+                             const struct memo_wait *wait, struct memo_queue *q,
+                             void *arg, struct memo_ticket **ticket);
+
+// Take the oldest completion.  Return 0, or MEMO_ENOENT: there is none now.
+//
+// Owner:   the caller releases out->value.
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API int memo_queue_next(struct memo_queue *q, struct memo_completion *out);
+
+// Free the queue.  Completions not fetched, and those still to come, are
+// released.  NULL is allowed.
+//
+// Threads: any, but no other call on q may be in progress or follow.
+MEMO_API void memo_queue_free(struct memo_queue *q);
+
+// A key, as one of many.
+struct memo_bytes {
+    const void *data;
+    size_t size;
+};
+
+// Get n keys at once: out[i] and errors[i] are what memo_get_wait() would have
+// given for keys[i].  The hits among them are overlapped, which is several times
+// faster than one by one.  All keys that are missing and that nobody is loading
+// are claimed, and loaded by one call of options.load_many (else by load, one
+// after the other); then the flights of others are waited for.  So two calls
+// with keys in opposite orders don't wait for each other.  A key may occur
+// several times.
+//
+// Return 0 if all are there, else the first error in errors; or MEMO_EINVAL (a
+// NULL, a bad key), with nothing done and every out[i] all zeros.
+//
+// Owner:   the caller releases each out[i]; those without a value are all zeros.
+// Threads: any.
+// Blocks:  as memo_get_wait(), with one deadline for all.
+// Locks:   none held while loads run.
+MEMO_API int memo_get_many(struct memo *m, const struct memo_bytes keys[],
+                           size_t n, const struct memo_wait *wait,
+                           struct memo_value out[], int errors[]);
+
 // ------------------------------------------------ inside a load function
 //
 // These take the load that the load function was given.  Until it has returned,
@@ -365,10 +502,22 @@ MEMO_API int memo_load_return(struct memo_load *l, const void *data,
 MEMO_API int memo_load_adopt(struct memo_load *l, void *data, size_t size,
                              memo_free_fn *free_fn, void *free_arg);
 
-// Say whether the answer is no longer wanted, because the cache is closing.
+// Say whether the answer is no longer wanted: the cache is closing; or, with
+// MEMO_CANCEL_UNWANTED, nobody waits for it any more.
 //
 // Threads: any.  Blocks: no.  Locks: none.
-MEMO_API int memo_load_is_canceled(const struct memo_load *l);
+MEMO_API int memo_load_is_canceled(struct memo_load *l);
+
+// Have fn(arg, l) called when it is no longer wanted; at once if that is so
+// already.  Once for each load.  Return 0, MEMO_EINVAL or MEMO_EALREADY.
+//
+// Owner:   arg must outlive the load: fn may be running until shortly after
+//          memo_load_finish().
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none while fn runs.
+MEMO_API int memo_load_on_cancel(struct memo_load *l, memo_cancel_fn *fn,
+                                 void *arg);
 
 // End a load whose function returned (or is about to return) MEMO_PENDING.
 // error is what the function would have returned: 0, or an error.

@@ -215,11 +215,54 @@ static void detach(struct shard *s, const void *key, size_t key_size,
     }
 }
 
-static void start(struct shard *s, struct memo_load *f) {
+// Whether one more load may run; counts it.  Across shards, so atomically.
+static int may_load(struct memo *m) {
+    if (m->max_loads == 0) {
+        return 1;
+    }
+    if (SYNC_ADD(&m->n_loads, 1) < m->max_loads) {
+        return 1;
+    }
+    (void)SYNC_SUB(&m->n_loads, 1);
+    return 0;
+}
+
+static int may_wait(struct memo *m, const struct memo_load *f) {
+    // The caller who started the flight is interested, but isn't waiting.
+    if (m->max_waiters_per_key != 0 && f->interest > m->max_waiters_per_key) {
+        return 0;
+    }
+    if (m->max_waiters == 0 ||
+        SYNC_ADD(&m->n_waiters, 1) < m->max_waiters) {
+        return 1;
+    }
+    (void)SYNC_SUB(&m->n_waiters, 1);
+    return 0;
+}
+
+static void join(struct shard *s, struct memo_load *f, struct begin_step *b) {
+    if (!may_wait(s->memo, f)) {
+        b->error = MEMO_EBUSY;
+        return;
+    }
+    (void)SYNC_ADD(&f->refs, 1);
+    f->interest++;
+    s->joins++;
+    b->flight = f;
+}
+
+static void start(struct shard *s, struct memo_load *f, struct begin_step *b) {
+    if (!may_load(s->memo)) {
+        b->error = MEMO_EBUSY;
+        return;
+    }
     memo_flight_insert_owned_(&s->flights, f);
+    f->interest = 1;
     s->n_flights++;
     s->n_running++;
     s->loads++;
+    b->flight = f;
+    b->started = 1;
 }
 
 void memo_begin_owned_(struct shard *s, void *begin_step) {
@@ -241,17 +284,26 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
     }
     f = memo_flight_find_owned_(s->flights, b->hash, b->key, b->key_size);
     if (f != NULL && b->depth >= BEGIN_JOIN) {
-        (void)SYNC_ADD(&f->refs, 1);
-        s->joins++;
-        b->flight = f;
+        join(s, f, b);
     } else if (b->depth < BEGIN_START) {
         b->error = MEMO_ENOENT;
     } else if (b->spare == NULL) {
         b->needs_spare = 1;
     } else {
-        start(s, b->spare);
-        b->flight = b->spare;
-        b->started = 1;
+        start(s, b->spare, b);
+    }
+}
+
+void memo_leave_owned_(struct shard *s, void *leave_step) {
+    struct leave_step *l = leave_step;
+    struct memo_load *f = l->flight;
+
+    f->interest--;
+    l->unwanted = f->interest == 0 && s->memo->cancel_unwanted &&
+                  f->state != FLIGHT_ENDED;
+    // Off the map before the load is told, so nobody joins a dying load (W3).
+    if (l->unwanted && f->state == FLIGHT_ATTACHED) {
+        leave_map(s, f, FLIGHT_DETACHED);
     }
 }
 
@@ -260,6 +312,9 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     struct memo_load *f = end->flight;
 
     s->n_running--;
+    if (s->memo->max_loads != 0) {
+        (void)SYNC_SUB(&s->memo->n_loads, 1);
+    }
     s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
     s->load_failures += end->error != 0;
     end->was_open = f->state != FLIGHT_ENDED;
@@ -349,7 +404,6 @@ void memo_close_owned_(struct shard *s, void *close_step) {
         leave_map(s, f, FLIGHT_ENDED);
         f->error = MEMO_ECLOSED;
         (void)SYNC_ADD(&f->refs, 1);
-        SYNC_STORE(&f->canceled, 1);
         f->child[0] = c->ended;
         c->ended = f;
     }

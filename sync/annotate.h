@@ -32,6 +32,9 @@
 
 #if defined(__GNUC__)
 #define SYNC_API __attribute__((visibility("default")))
+// Before a local variable: call fn(&variable) when it goes out of scope, also
+// by the end of the thread or an exception (-fexceptions).
+#define SYNC_CLEANUP(fn) __attribute__((cleanup(fn)))
 #define SYNC_COLD __attribute__((cold, noinline))
 #define SYNC_NORETURN __attribute__((noreturn))
 #define SYNC_INLINE static inline __attribute__((always_inline))

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -38,6 +39,31 @@ int sync_pages_commit(void *p, size_t size) {
 
 void sync_pages_release(void *p, size_t size) {
     (void)munmap(p, size);
+}
+
+int sync_bell_new(void) {
+    int fd = sync_fault_() ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    return fd < 0 ? SYNC_EAGAIN : fd;
+}
+
+void sync_bell_ring(int fd) {
+    uint64_t one = 1;
+
+    // It fails only if it rings 2^64 - 2 times already, or on a signal.
+    while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
+}
+
+void sync_bell_hush(int fd) {
+    uint64_t count;
+
+    while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR) {
+    }
+}
+
+void sync_bell_free(int fd) {
+    (void)close(fd);
 }
 
 int sync_cores(void) {

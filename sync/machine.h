@@ -1,5 +1,5 @@
 // What the machine is asked for besides time, threads and atomics: address
-// space, the number of cores, random bytes.
+// space, a descriptor to wake an event loop, the number of cores, random bytes.
 #ifndef MEMO_SYNC_MACHINE_H_
 #define MEMO_SYNC_MACHINE_H_
 
@@ -28,6 +28,14 @@ SYNC_API int sync_pages_commit(void *p, size_t size);
 
 // Give a whole reservation back.
 SYNC_API void sync_pages_release(void *p, size_t size);
+
+// A bell: a descriptor that poll() and its like find readable while it rings.
+// sync_bell_new() returns the descriptor, or SYNC_EAGAIN if the system has no
+// more.  Ringing and hushing may be repeated, from any thread.
+SYNC_API int sync_bell_new(void);
+SYNC_API void sync_bell_ring(int fd);
+SYNC_API void sync_bell_hush(int fd);
+SYNC_API void sync_bell_free(int fd);
 
 // The number of cores this process may run on, at least 1.
 SYNC_API int sync_cores(void);

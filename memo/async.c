@@ -1,0 +1,160 @@
+#include "memo/internal.h"
+
+#include <string.h>
+
+// Waiting without a thread: a ticket watches its flight's done.
+//
+// Exactly one of two gets to complete a ticket: whoever ends the flight, through
+// the watcher; or memo_ticket_cancel(), if it takes the watcher off first.
+//
+// LIFETIME: the wait holds one reference to the ticket until it is completed,
+// and the caller another until memo_ticket_free().  The ticket holds one to the
+// flight, since it is watched until it is completed.
+
+struct memo_ticket {
+    struct sync_watcher done;
+    memo_done_fn *fn;
+    void *arg;
+    struct memo_load *flight;
+    int started;
+    sync_atomic_u32 refs;      // Atomic.  ORDER(unref), as in entry.c
+    sync_atomic_u32 canceled;  // Atomic: 1 from the first memo_ticket_cancel()
+};
+
+static void unref_ticket(struct memo_ticket *t) {
+    struct memo_load *f = t->flight;
+
+    if (SYNC_SUB_ACQREL(&t->refs, 1) == 1) {  // ORDER(unref)
+        memo_dealloc_(f->shard->memo, t, sizeof(*t));
+        memo_flight_unref_(f);
+    }
+}
+
+static void drop_flight(struct memo_load **f) {
+    memo_flight_unref_(*f);
+}
+
+// Deliver error, or the result if it is 0.
+static void complete(struct memo_ticket *t, int error) {
+    struct memo_value value;
+
+    memset(&value, 0, sizeof(value));
+    memo_stop_waiting_(t->flight, t->started, error != 0);
+    if (error == 0) {
+        error = memo_hand_out_(t->flight, t->started, &value);
+    }
+    t->fn(t->arg, error, &value);  // CALLBACK: nothing is locked
+    unref_ticket(t);
+}
+
+static void flight_is_done(struct sync_watcher *w) {
+    complete(SYNC_CONTAINER(w, struct memo_ticket, done), 0);
+}
+
+static struct memo_ticket *new_ticket(struct memo *m, memo_done_fn *fn,
+                                      void *arg) {
+    struct memo_ticket *t = memo_alloc_(m, sizeof(*t));
+
+    if (t != NULL) {
+        memset(t, 0, sizeof(*t));
+        t->done.fn = flight_is_done;
+        t->fn = fn;
+        t->arg = arg;
+        SYNC_INIT(&t->refs, 2);
+    }
+    return t;
+}
+
+static int is_bad_async(const struct memo_wait *wait) {
+    return wait != NULL && (wait->size != sizeof(*wait) || wait->zero != 0 ||
+                            (wait->flags & ~MEMO_WAIT_NO_LOAD) != 0 ||
+                            wait->deadline_ns != 0 || wait->note != NULL);
+}
+
+// The answer is here: no ticket is needed.
+static int answer_at_once(struct memo_value *value, memo_done_fn *done,
+                          void *arg) {
+    done(arg, 0, value);  // CALLBACK
+    return 0;
+}
+
+// Watch the flight; then run its load, if it was started here.  The watcher comes
+// first, so that a load which ends at once finds it.
+static void watch_and_run(struct memo_ticket *t) {
+    SYNC_CLEANUP(drop_flight) struct memo_load *f = t->flight;
+    int started = t->started;
+
+    (void)SYNC_ADD(&f->refs, 1);
+    if (!sync_event_watch(&f->done, &t->done)) {
+        complete(t, 0);
+    }
+    if (started) {
+        memo_run_load_(f, 1);
+    }
+}
+
+int memo_get_async(struct memo *m, const void *key, size_t key_size,
+                   const struct memo_wait *wait, memo_done_fn *done, void *arg,
+                   struct memo_ticket **ticket) {
+    int no_load = wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD);
+    struct begin_step begin;
+    struct memo_value value;
+    struct memo_ticket *t;
+    int error;
+
+    if (ticket != NULL) {
+        *ticket = NULL;
+    }
+    if (done == NULL || is_bad_async(wait)) {
+        return MEMO_EINVAL;
+    }
+    error = memo_peek(m, key, key_size, &value);
+    if (error != MEMO_ENOENT) {
+        return error == 0 ? answer_at_once(&value, done, arg) : error;
+    }
+    t = new_ticket(m, done, arg);
+    if (t == NULL) {
+        return MEMO_ENOMEM;
+    }
+    memset(&begin, 0, sizeof(begin));
+    begin.key = key;
+    begin.key_size = key_size;
+    begin.hash = hash_key(&m->seed, key, key_size);
+    begin.depth = no_load ? BEGIN_JOIN : BEGIN_START;
+    error = memo_find_or_start_(m, &begin);
+    if (error != 0 || begin.entry != NULL) {
+        memo_dealloc_(m, t, sizeof(*t));
+        if (error == 0) {
+            memo_entry_hand_out_(begin.entry, MEMO_HIT, &value);
+            return answer_at_once(&value, done, arg);
+        }
+        return error;
+    }
+    t->flight = begin.flight;
+    t->started = begin.started;
+    if (ticket != NULL) {
+        *ticket = t;
+    } else {
+        SYNC_STORE(&t->refs, 1);
+    }
+    watch_and_run(t);
+    return 0;
+}
+
+int memo_ticket_cancel(struct memo_ticket *t) {
+    if (t == NULL) {
+        return MEMO_EINVAL;
+    }
+    if (SYNC_XCHG_ACQREL(&t->canceled, 1) != 0 ||
+        !sync_event_unwatch(&t->flight->done, &t->done)) {
+        return MEMO_EALREADY;
+    }
+    complete(t, MEMO_ECANCELED);
+    return 0;
+}
+
+void memo_ticket_free(struct memo_ticket *t) {
+    if (t != NULL) {
+        unref_ticket(t);
+    }
+}

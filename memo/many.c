@@ -1,0 +1,230 @@
+#include "memo/internal.h"
+#include "memo/table.h"
+
+#include <string.h>
+
+// Many keys at once.
+//
+// First all hits: hashing a window of keys and fetching their buckets, then their
+// entries, before looking at the first of them, so that the cache misses of the
+// whole window overlap.  Then, for what is missing: claim, load, wait, in this
+// order for all keys, so that nobody who waits holds a claim that he hasn't
+// served.
+
+#define WINDOW 16
+
+static void prefetch(const void *p) {
+    __builtin_prefetch(p);
+}
+
+// The entry that the first equal tag of the bucket leads to, whose lines it is
+// worth to fetch.  Not pinned: only an address.
+static const struct entry *guess(const struct bucket *b, uint64_t hash) {
+    uint64_t match = table_match(SYNC_LOAD_ACQ(&b->tags), table_tag(hash));
+
+    if (match == 0) {
+        return NULL;
+    }
+    return table_entry(SYNC_LOAD_ACQ(&b->slot[__builtin_ctzll(match) >> 3]),
+                       hash);
+}
+
+// Get what is resident; return whether something isn't.
+static int get_window(struct memo *m, const struct memo_bytes keys[], size_t n,
+                      struct memo_value out[], int errors[]) {
+    uint64_t hash[WINDOW];
+    struct bucket *bucket[WINDOW];
+    int missing = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        struct shard *s;
+        hash[i] = hash_key(&m->seed, keys[i].data, keys[i].size);
+        s = memo_shard_of_(m, hash[i]);
+        bucket[i] = table_bucket(SYNC_LOAD(&s->table.base),
+                                 SYNC_LOAD(&s->table.mask), hash[i]);
+        prefetch(bucket[i]);
+    }
+    for (i = 0; i < n; i++) {
+        const struct entry *e = guess(bucket[i], hash[i]);
+        if (e != NULL) {
+            prefetch(&e->word);
+            prefetch((const char *)&e->word + 64);
+        }
+    }
+    for (i = 0; i < n; i++) {
+        errors[i] = memo_find_(m, keys[i].data, keys[i].size, hash[i], &out[i]);
+        missing |= errors[i] != 0;
+    }
+    return missing;
+}
+
+// A key that wasn't resident.
+struct miss {
+    struct memo_load *flight;  // with a reference
+    int started, ran;
+};
+
+static void claim(struct memo *m, const struct memo_bytes *key,
+                  const struct memo_wait *wait, struct miss *miss,
+                  struct memo_value *out, int *error) {
+    int no_load = wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD);
+    struct begin_step begin;
+
+    memset(&begin, 0, sizeof(begin));
+    begin.key = key->data;
+    begin.key_size = key->size;
+    begin.hash = hash_key(&m->seed, key->data, key->size);
+    begin.depth = no_load ? BEGIN_JOIN : BEGIN_START;
+    *error = memo_find_or_start_(m, &begin);
+    if (begin.entry != NULL) {
+        memo_entry_hand_out_(begin.entry, MEMO_HIT, out);
+    }
+    miss->flight = *error == 0 ? begin.flight : NULL;
+    miss->started = begin.started;
+}
+
+// What is given back however the loads end.
+struct bulk {
+    struct memo *memo;
+    size_t n, size;
+    struct miss *misses;       // n of them, at the begin of the block
+    struct memo_load **loads;  // room for n, behind them
+};
+
+// Also when this thread ends inside a load: then claims that it had not come to
+// are abandoned (E3).
+static void end_bulk(struct bulk *b) {
+    size_t i;
+
+    for (i = 0; i < b->n; i++) {
+        struct miss *miss = &b->misses[i];
+        if (miss->flight == NULL) {
+            continue;
+        }
+        if (miss->started && !miss->ran) {
+            (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
+        }
+        memo_flight_unref_(miss->flight);
+    }
+    if (b->misses != NULL) {
+        memo_dealloc_(b->memo, b->misses, b->size);
+    }
+}
+
+static int begin_bulk(struct bulk *b, struct memo *m, size_t n) {
+    size_t each = sizeof(struct miss) + sizeof(struct memo_load *);
+
+    b->memo = m;
+    if (n > SIZE_MAX / each) {
+        return MEMO_ENOMEM;
+    }
+    b->size = n * each;
+    b->misses = memo_alloc_(m, b->size);
+    if (b->misses == NULL) {
+        return MEMO_ENOMEM;
+    }
+    memset(b->misses, 0, b->size);
+    b->loads = (struct memo_load **)(void *)(b->misses + n);
+    b->n = n;
+    return 0;
+}
+
+// Load what was claimed: by one bulk load, or one after the other.
+static void load_claimed(struct bulk *b) {
+    size_t n_loads = 0, i;
+
+    for (i = 0; i < b->n; i++) {
+        struct miss *miss = &b->misses[i];
+        if (miss->flight == NULL || !miss->started) {
+            continue;
+        }
+        miss->ran = 1;
+        if (b->memo->load_many == NULL) {
+            memo_run_load_(miss->flight, 0);
+        } else {
+            b->loads[n_loads++] = miss->flight;
+        }
+    }
+    if (n_loads != 0) {
+        memo_run_load_many_(b->memo, b->loads, n_loads);
+    }
+}
+
+static void wait_for_miss(const struct miss *miss, const struct memo_wait *wait,
+                          struct memo_value *out, int *error) {
+    struct memo_load *f = miss->flight;
+
+    if (f == NULL) {
+        return;
+    }
+    *error = memo_wait_(f, wait);
+    memo_stop_waiting_(f, miss->started, *error != 0);
+    if (*error == 0) {
+        *error = memo_hand_out_(f, miss->started, out);
+    }
+}
+
+// Get what get_window() has left at MEMO_ENOENT.
+static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n,
+                       const struct memo_wait *wait, struct memo_value out[],
+                       int errors[]) {
+    SYNC_CLEANUP(end_bulk) struct bulk b = {NULL, 0, 0, NULL, NULL};
+    size_t i;
+    int error = begin_bulk(&b, m, n);
+
+    for (i = 0; i < n; i++) {
+        if (errors[i] != MEMO_ENOENT) {
+            continue;
+        }
+        if (error != 0) {
+            errors[i] = error;
+        } else {
+            claim(m, &keys[i], wait, &b.misses[i], &out[i], &errors[i]);
+        }
+    }
+    if (error == 0) {
+        load_claimed(&b);
+    }
+    for (i = 0; i < b.n; i++) {
+        wait_for_miss(&b.misses[i], wait, &out[i], &errors[i]);
+    }
+}
+
+static int are_bad_keys(const struct memo_bytes keys[], size_t n) {
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if ((keys[i].data == NULL && keys[i].size != 0) ||
+            keys[i].size > MEMO_KEY_MAX) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int memo_get_many(struct memo *m, const struct memo_bytes keys[], size_t n,
+                  const struct memo_wait *wait, struct memo_value out[],
+                  int errors[]) {
+    int missing = 0;
+    size_t i;
+
+    if (out != NULL && n != 0) {
+        memset(out, 0, n * sizeof(*out));
+    }
+    if (m == NULL || (n != 0 && (keys == NULL || out == NULL ||
+                                 errors == NULL)) ||
+        memo_is_bad_wait_(wait) || are_bad_keys(keys, n)) {
+        return MEMO_EINVAL;
+    }
+    for (i = 0; i < n; i += WINDOW) {
+        size_t window = n - i < WINDOW ? n - i : WINDOW;
+        missing |= get_window(m, keys + i, window, out + i, errors + i);
+    }
+    if (missing) {
+        get_missing(m, keys, n, wait, out, errors);
+    }
+    for (i = 0; i < n && errors[i] == 0; i++) {
+    }
+    return i == n ? 0 : errors[i];
+}

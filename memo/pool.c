@@ -1,0 +1,166 @@
+#include "memo/internal.h"
+
+#include <string.h>
+
+// memo's own executor: a few threads that take loads in the order in which they
+// were submitted.
+//
+// LIFETIME: the pool has a reference for its owner and one for each thread, so
+// it can be given up while loads still run in it.  Its memory is sync's, not the
+// cache's, whose allocator may be gone by then.
+
+struct task {
+    struct task *next;
+    void (*run)(void *arg);
+    void *arg;
+};
+
+struct pool {
+    sync_atomic_u32 refs;  // Atomic.  ORDER(unref), as in entry.c
+    sync_atomic_u32 news;  // Atomic: changes whenever there may be work
+
+    struct sync_mutex mu;
+    // Guarded by mu.
+    struct task *first, **end;
+    int stopped;
+
+    // Owned by who made the pool.
+    uint32_t n_threads;
+    struct sync_thread thread[];
+};
+
+static SYNC_THREAD_LOCAL(struct pool *, own_pool);
+
+static void unref_pool(struct pool *p) {
+    if (SYNC_SUB_ACQREL(&p->refs, 1) == 1) {  // ORDER(unref)
+        sync_free(p);
+    }
+}
+
+static struct task *take_locked(struct pool *p) {
+    struct task *t = p->first;
+
+    if (t != NULL) {
+        p->first = t->next;
+        if (p->first == NULL) {
+            p->end = &p->first;
+        }
+    }
+    return t;
+}
+
+// Wait for a task; NULL: the pool was stopped.
+static struct task *next_task(struct pool *p) {
+    for (;;) {
+        uint32_t news = SYNC_LOAD_ACQ(&p->news);
+        struct task *t;
+        int stopped;
+        sync_mutex_lock(&p->mu);
+        t = take_locked(p);
+        stopped = p->stopped;
+        sync_mutex_unlock(&p->mu);
+        if (t != NULL || stopped) {
+            return t;
+        }
+        (void)sync_futex_wait(&p->news, news, SYNC_NEVER);
+    }
+}
+
+static void *work(void *arg);
+
+// A load has ended its thread: let another go on in its place.
+static void replace_thread(struct pool **p) {
+    struct sync_thread t;
+
+    if (*p == NULL) {
+        return;
+    }
+    if (sync_thread_start(&t, work, *p) == 0) {
+        sync_thread_detach(&t);
+    } else {
+        unref_pool(*p);  // one thread less, until the pool is freed
+    }
+}
+
+static void *work(void *arg) {
+    SYNC_CLEANUP(replace_thread) struct pool *p = arg;
+    struct task *t;
+
+    SYNC_TLS(own_pool) = p;
+    while ((t = next_task(p)) != NULL) {
+        void (*run)(void *) = t->run;
+        void *run_arg = t->arg;
+        sync_free(t);
+        run(run_arg);  // CALLBACK: nothing is locked
+    }
+    p = NULL;
+    unref_pool(arg);
+    return NULL;
+}
+
+static int submit(void *state, void (*run)(void *task), void *arg) {
+    struct pool *p = state;
+    struct task *t = sync_alloc(sizeof(*t));
+
+    if (t == NULL) {
+        return MEMO_ENOMEM;
+    }
+    t->next = NULL;
+    t->run = run;
+    t->arg = arg;
+    sync_mutex_lock(&p->mu);
+    *p->end = t;
+    p->end = &t->next;
+    sync_mutex_unlock(&p->mu);
+    (void)SYNC_ADD_ACQREL(&p->news, 1);
+    (void)sync_futex_wake(&p->news, 1);
+    return 0;
+}
+
+struct memo_executor memo_pool_executor_(struct pool *p) {
+    struct memo_executor x = {submit, p};
+
+    return x;
+}
+
+struct pool *memo_pool_new_(uint32_t n_threads) {
+    size_t size = sizeof(struct pool) + n_threads * sizeof(struct sync_thread);
+    struct pool *p = sync_alloc(size);
+
+    if (p == NULL) {
+        return NULL;
+    }
+    memset(p, 0, size);
+    p->end = &p->first;
+    SYNC_INIT(&p->refs, 1);
+    for (; p->n_threads < n_threads; p->n_threads++) {
+        (void)SYNC_ADD(&p->refs, 1);
+        if (sync_thread_start(&p->thread[p->n_threads], work, p) != 0) {
+            (void)SYNC_SUB(&p->refs, 1);
+            memo_pool_free_(p, 1);
+            return NULL;
+        }
+    }
+    return p;
+}
+
+void memo_pool_free_(struct pool *p, int wait) {
+    uint32_t i;
+
+    if (p == NULL) {
+        return;
+    }
+    sync_mutex_lock(&p->mu);
+    p->stopped = 1;
+    sync_mutex_unlock(&p->mu);
+    (void)SYNC_ADD_ACQREL(&p->news, 1);
+    (void)sync_futex_wake(&p->news, INT32_MAX);
+    for (i = 0; i < p->n_threads; i++) {
+        if (wait && SYNC_TLS(own_pool) != p) {
+            (void)sync_thread_join(&p->thread[i]);
+        } else {
+            sync_thread_detach(&p->thread[i]);
+        }
+    }
+    unref_pool(p);
+}

@@ -1,0 +1,179 @@
+#include "memo/internal.h"
+
+#include <string.h>
+
+#include "sync/machine.h"
+
+// Completions on a descriptor.
+//
+// The bell rings if and only if there is something to fetch, whenever mu is
+// free: it is rung when the list becomes non-empty, and hushed when it becomes
+// empty.
+//
+// LIFETIME: the queue has one reference of its owner's, and one for each answer
+// still to come, so that late ones find it.
+
+struct answer {
+    struct answer *next;
+    struct memo_queue *queue;
+    struct memo_completion completion;
+};
+
+struct memo_queue {
+    int bell;              // Const after init.
+    sync_atomic_u32 refs;  // Atomic.  ORDER(unref), as in entry.c
+
+    struct sync_mutex mu;
+    // Guarded by mu.
+    struct answer *first, **end;
+    int closed;
+};
+
+int memo_queue_new(struct memo_queue **out) {
+    struct memo_queue *q;
+
+    if (out == NULL) {
+        return MEMO_EINVAL;
+    }
+    *out = NULL;
+    q = sync_alloc(sizeof(*q));
+    if (q == NULL) {
+        return MEMO_ENOMEM;
+    }
+    memset(q, 0, sizeof(*q));
+    q->end = &q->first;
+    SYNC_INIT(&q->refs, 1);
+    q->bell = sync_bell_new();
+    if (q->bell < 0) {
+        sync_free(q);
+        return MEMO_ENOMEM;
+    }
+    *out = q;
+    return 0;
+}
+
+int memo_queue_fd(const struct memo_queue *q) {
+    return q == NULL ? MEMO_EINVAL : q->bell;
+}
+
+static void unref_queue(struct memo_queue *q) {
+    if (SYNC_SUB_ACQREL(&q->refs, 1) == 1) {  // ORDER(unref)
+        sync_bell_free(q->bell);
+        sync_free(q);
+    }
+}
+
+static void drop_answer(struct answer *a) {
+    memo_release(&a->completion.value);
+    sync_free(a);
+}
+
+// Take the oldest; NULL: there is none.
+static struct answer *take(struct memo_queue *q) {
+    struct answer *a;
+
+    sync_mutex_lock(&q->mu);
+    a = q->first;
+    if (a != NULL) {
+        q->first = a->next;
+        if (q->first == NULL) {
+            q->end = &q->first;
+            sync_bell_hush(q->bell);
+        }
+    }
+    sync_mutex_unlock(&q->mu);
+    return a;
+}
+
+// Append a.  Return 0 if the queue was freed by its owner.
+static int put(struct memo_queue *q, struct answer *a) {
+    int open, was_empty;
+
+    sync_mutex_lock(&q->mu);
+    open = !q->closed;
+    was_empty = q->first == NULL;
+    if (open) {
+        a->next = NULL;
+        *q->end = a;
+        q->end = &a->next;
+        if (was_empty) {
+            sync_bell_ring(q->bell);
+        }
+    }
+    sync_mutex_unlock(&q->mu);
+    return open;
+}
+
+static void enqueue(void *arg, int error, struct memo_value *value) {
+    struct answer *a = arg;
+    struct memo_queue *q = a->queue;
+
+    a->completion.error = error;
+    a->completion.value = *value;  // the pin moves with it
+    if (!put(q, a)) {
+        drop_answer(a);
+    }
+    unref_queue(q);
+}
+
+int memo_get_queued(struct memo *m, const void *key, size_t key_size,
+                    const struct memo_wait *wait, struct memo_queue *q,
+                    void *arg, struct memo_ticket **ticket) {
+    struct answer *a;
+    int error;
+
+    if (ticket != NULL) {
+        *ticket = NULL;
+    }
+    if (q == NULL) {
+        return MEMO_EINVAL;
+    }
+    a = sync_alloc(sizeof(*a));
+    if (a == NULL) {
+        return MEMO_ENOMEM;
+    }
+    memset(a, 0, sizeof(*a));
+    a->queue = q;
+    a->completion.arg = arg;
+    (void)SYNC_ADD(&q->refs, 1);
+    error = memo_get_async(m, key, key_size, wait, enqueue, a, ticket);
+    if (error != 0) {
+        sync_free(a);
+        unref_queue(q);
+    }
+    return error;
+}
+
+int memo_queue_next(struct memo_queue *q, struct memo_completion *out) {
+    struct answer *a;
+
+    if (out == NULL) {
+        return MEMO_EINVAL;
+    }
+    memset(out, 0, sizeof(*out));
+    if (q == NULL) {
+        return MEMO_EINVAL;
+    }
+    a = take(q);
+    if (a == NULL) {
+        return MEMO_ENOENT;
+    }
+    *out = a->completion;
+    sync_free(a);
+    return 0;
+}
+
+void memo_queue_free(struct memo_queue *q) {
+    struct answer *a;
+
+    if (q == NULL) {
+        return;
+    }
+    sync_mutex_lock(&q->mu);
+    q->closed = 1;
+    sync_mutex_unlock(&q->mu);
+    while ((a = take(q)) != NULL) {
+        drop_answer(a);
+    }
+    unref_queue(q);
+}
