@@ -35,6 +35,10 @@ struct sync_note {
     sync_atomic_u32 refs;
 };
 
+static int64_t min_ns(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 static void drop_refs(struct sync_note *n, uint32_t dropped) {
     if (SYNC_SUB_ACQREL(&n->refs, dropped) ==
         dropped) {  // ORDER(unref) unref:A
@@ -78,9 +82,7 @@ struct sync_note *sync_note_new(struct sync_note *parent, int64_t deadline_ns) {
     SYNC_INIT(&n->users, 1);
     SYNC_INIT(&n->refs, 1);
     if (parent != NULL) {
-        if (parent->deadline_ns < deadline_ns) {
-            n->deadline_ns = parent->deadline_ns;
-        }
+        n->deadline_ns = min_ns(parent->deadline_ns, deadline_ns);
         (void)SYNC_ADD(&parent->users, 1);
         (void)SYNC_ADD(&n->refs, 1);
         if (!sync_event_watch(&parent->event, &n->on_parent)) {
@@ -110,14 +112,16 @@ int64_t sync_note_deadline(const struct sync_note *n) {
 }
 
 int sync_note_wait(struct sync_note *n, int64_t deadline_ns) {
-    int64_t note_ns = n->deadline_ns;
+    int64_t until_ns = min_ns(n->deadline_ns, deadline_ns);
     int error;
 
     (void)SYNC_ADD(&n->users, 1);
-    error = sync_event_wait(
-        &n->event, note_ns < deadline_ns ? note_ns : deadline_ns, NULL);
+    error = sync_event_wait(&n->event, until_ns, NULL);
+    if (sync_note_is_notified(n)) {
+        error = SYNC_OK;
+    }
     drop_user(n);
-    return note_ns <= deadline_ns ? SYNC_OK : error;
+    return error;
 }
 
 int sync_note_watch(struct sync_note *n, struct sync_watcher *w) {

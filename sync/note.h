@@ -51,7 +51,8 @@ SYNC_API struct sync_note *sync_note_new(struct sync_note *parent,
 SYNC_API void sync_note_free(struct sync_note *n);
 
 // Notify n and its children: waits return, watchers are called.  Notifying
-// again does nothing.
+// again does nothing; in particular it doesn't wait until a thread that
+// notifies n at this moment has come to the children and watchers.
 //
 // Owner:   watchers go back to their owners, see sync_note_unwatch().
 // Threads: any.
@@ -73,7 +74,8 @@ SYNC_API int64_t sync_note_deadline(const struct sync_note *n);
 
 // Wait until n is notified.
 //
-// Return 0; or SYNC_ETIMEDOUT if deadline_ns came, before the note's own.
+// Return 0; or SYNC_ETIMEDOUT, if deadline_ns came.  A note that is notified is
+// always 0.
 //
 // Threads: any.
 // Blocks:  until one of the two; a signal doesn't end the wait.
