@@ -1,18 +1,22 @@
 #include "memo/internal.h"
 
 // The engine of mutual exclusion: the owner of a shard is whoever holds its
-// mutex.  The step runs in the caller's thread.
+// mutex.  The step, and what it leaves to do, run in the caller's thread.
 
-void memo_own_(struct shard *s, void (*step)(struct shard *s, void *arg),
-               void *arg) {
+void memo_own_locked_(struct shard *s,
+                      void (*step)(struct shard *s, void *arg), void *arg) {
     struct entry *garbage;
 
     sync_mutex_lock(&s->mu);
     step(s, arg);
+    memo_tidy_owned_(s);
     garbage = s->garbage;
     s->garbage = NULL;
     sync_mutex_unlock(&s->mu);
+    memo_drop_garbage_(garbage);
+}
 
+void memo_drop_garbage_(struct entry *garbage) {
     while (garbage != NULL) {
         struct entry *e = garbage;
         garbage = e->next;

@@ -6,7 +6,8 @@
 //     flight.c       one load in progress, and the map of them
 //     table.c/.h     resident entries; lock-free readers
 //     entry.c        one result: made, pinned, counted, destroyed
-//     engine_lock.c  who owns a shard: whoever holds its mutex
+//     engine_lock.c     who owns a shard: whoever holds its mutex
+//     engine_monitor.c                   or the monitor it is confined to
 #ifndef MEMO_MEMO_INTERNAL_H_
 #define MEMO_MEMO_INTERNAL_H_
 
@@ -262,6 +263,8 @@ struct shard {
     uint64_t swept_to;    // groups of the table already swept
     uint64_t unswept_clears;  // generations that may still have entries
     int sweeping;             // entries of old generations may be left
+    int written;              // the last step changed the table
+    int reclaim_now;          // it retired something with a destructor
     uint64_t n_flights, n_running;
     uint64_t entry_bytes;
     uint64_t joins, loads, load_failures, detached, load_ns;
@@ -289,6 +292,7 @@ struct memo {
     struct memo_clock clock;
     size_t prefix_size;  // of entries: 0, or sizeof(struct entry_prefix)
     int clock_is_monotonic;  // the same as sync_clock_now_ns()
+    struct sync_monitor *monitor;   // NULL: engine_lock
     struct memo_executor executor;  // submit is NULL: the caller's thread
     struct pool *pool;              // memo's own executor, or NULL
     memo_load_many_fn *load_many;
@@ -346,10 +350,30 @@ void memo_shard_gone_(struct shard *s);
 
 // ------------------------------------------------------------------ engine
 
-// Run step(s, arg) as the owner of s; then, with ownership given up, destroy
-// what the step left in s->garbage.  CALLBACK: destructors, nothing locked.
-void memo_own_(struct shard *s, void (*step)(struct shard *s, void *arg),
-               void *arg);
+// Two answers to the question who may write a shard: engine_lock.c, the caller,
+// under the shard's mutex; engine_monitor.c, the one monitor that it is confined
+// to.  Either runs step(s, arg) as the owner of s, then memo_tidy_owned_(s), then,
+// with ownership given up, destroys what these left in s->garbage.  CALLBACK:
+// destructors, nothing locked.
+void memo_own_locked_(struct shard *s,
+                      void (*step)(struct shard *s, void *arg), void *arg);
+void memo_own_by_monitor_(struct shard *s,
+                          void (*step)(struct shard *s, void *arg), void *arg);
+
+SYNC_INLINE void memo_own_(struct shard *s,
+                           void (*step)(struct shard *s, void *arg),
+                           void *arg) {
+    if (s->memo->monitor == NULL) {
+        memo_own_locked_(s, step, arg);
+    } else {
+        memo_own_by_monitor_(s, step, arg);
+    }
+}
+
+void memo_drop_garbage_(struct entry *garbage);
+
+// What a step leaves to do: a bounded amount of growing, sweeping, reclaiming.
+void memo_tidy_owned_(struct shard *s);
 
 // ------------------------------------------------------------------ steps
 //

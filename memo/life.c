@@ -6,6 +6,7 @@
 
 #include "sync/clock.h"
 #include "sync/machine.h"
+#include "sync/monitor.h"
 #include "sync/pin.h"
 
 // The beginning and the end of a cache.
@@ -112,6 +113,7 @@ static void free_core(struct memo *m) {
     struct memo_allocator allocator = m->allocator;
 
     remove_orphan(m);
+    sync_monitor_free(m->monitor);
     sync_tally_free(m->tally);
     sync_pages_release(m->pages, m->pages_size);
     allocator.free(allocator.state, m->block, m->block_size);
@@ -171,7 +173,7 @@ static int take_options(const struct memo_options *from,
 
 static int are_bad_options(const struct memo_options *o) {
     return o->load == NULL || (o->flags & ~MEMO_CANCEL_UNWANTED) != 0 ||
-           o->zero != 0 || o->threads > THREADS_MOST ||
+           o->engine > MEMO_ENGINE_LOOP || o->threads > THREADS_MOST ||
            (o->threads != 0 && o->executor != NULL) ||
            (o->executor != NULL && o->executor->submit == NULL) ||
            o->shards > SHARDS_MOST ||
@@ -255,6 +257,15 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
     return 0;
 }
 
+static int start_engine(struct memo *m, uint32_t engine) {
+    if (engine == MEMO_ENGINE_LOCK) {
+        return 0;
+    }
+    return sync_monitor_new(engine == MEMO_ENGINE_MONITOR, 0, &m->monitor) == 0
+               ? 0
+               : MEMO_ENOMEM;
+}
+
 static int start_pool(struct memo *m, uint32_t n_threads) {
     if (n_threads == 0) {
         return 0;
@@ -317,7 +328,8 @@ int memo_new(const struct memo_options *options, struct memo **out) {
         memo_dealloc_(m, m->block, m->block_size);
         return MEMO_ENOMEM;
     }
-    if (init_shards(m, n_shards) != 0 || start_pool(m, o.threads) != 0) {
+    if (init_shards(m, n_shards) != 0 || start_engine(m, o.engine) != 0 ||
+        start_pool(m, o.threads) != 0) {
         free_core(m);
         return MEMO_ENOMEM;
     }
@@ -428,6 +440,9 @@ void memo_free(struct memo *m) {
     drop_everything(m);
     if (has_retired(m)) {
         add_orphan(m);
+    }
+    if (m->monitor != NULL) {
+        sync_monitor_close(m->monitor);
     }
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_shard_gone_(memo_shard_at_(m, i));

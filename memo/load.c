@@ -88,28 +88,41 @@ int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
     return error;
 }
 
-// Memory for a flight is taken between two looks, with nothing owned.
-int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
+// Give the begin step a flight that it may start, and do it.
+static int begin_with_spare(struct memo *m, struct begin_step *begin) {
     struct shard *s = memo_shard_of_(m, begin->hash);
 
+    begin->spare =
+        memo_flight_new_(s, begin->hash, begin->key, begin->key_size);
+    if (begin->spare == NULL) {
+        return MEMO_ENOMEM;
+    }
+    (void)SYNC_ADD(&begin->spare->refs, 1);  // the load's, and the caller's
     memo_own_(s, memo_begin_owned_, begin);
+    if (!begin->started) {
+        memo_flight_unref_(begin->spare);
+        memo_flight_unref_(begin->spare);
+    }
+    return begin->error;
+}
+
+// Memory for a flight is taken between two looks, with nothing owned; but where
+// a look is a message, one must do.
+int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
+    int error = 0;
+
+    begin->needs_spare = m->monitor != NULL && begin->depth == BEGIN_START;
+    if (!begin->needs_spare) {
+        memo_own_(memo_shard_of_(m, begin->hash), memo_begin_owned_, begin);
+        error = begin->error;
+    }
     if (begin->needs_spare) {
-        begin->spare =
-            memo_flight_new_(s, begin->hash, begin->key, begin->key_size);
-        if (begin->spare == NULL) {
-            return MEMO_ENOMEM;
-        }
-        (void)SYNC_ADD(&begin->spare->refs, 1);  // the load's, and the caller's
-        memo_own_(s, memo_begin_owned_, begin);
-        if (!begin->started) {
-            memo_flight_unref_(begin->spare);
-            memo_flight_unref_(begin->spare);
-        }
+        error = begin_with_spare(m, begin);
     }
     if (begin->entry != NULL) {
         memo_count_hit_(m);
     }
-    return begin->error;
+    return error;
 }
 
 int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out) {

@@ -160,6 +160,18 @@ struct memo_executor {
     void *state;
 };
 
+// Who writes the cache.  Hits are the same, and nobody's business.
+enum memo_engine {
+    // Whoever misses, under a mutex of one of the shards.
+    MEMO_ENGINE_LOCK = 0,
+    // A thread of memo's own.  A miss sends it a message and waits for the reply;
+    // it takes over all upkeep, destructors included.
+    MEMO_ENGINE_MONITOR = 1,
+    // The same, without a thread: the caller's event loop runs the monitor, see
+    // memo_monitor_run().  Other threads that miss wait until it does.
+    MEMO_ENGINE_LOOP = 2,
+};
+
 // Options of memo_new().  Zero in any field but size and load means the default
 // written beside it.  New fields are only ever added at the end.
 struct memo_options {
@@ -177,7 +189,7 @@ struct memo_options {
                                       // leave, or doesn't wait;  NULL: see threads
     uint32_t threads;                 // of an executor of memo's own; 0: none,
                                       // then the caller's thread runs its load
-    uint32_t zero;                    // reserved, must be zero
+    uint32_t engine;                  // enum memo_engine
     uint64_t max_loads;               // running at once, else MEMO_EBUSY; 0: any
     uint64_t max_waiters;             // waiting at once, likewise
     uint64_t max_waiters_per_key;     // likewise
@@ -563,6 +575,22 @@ MEMO_API int memo_stats(struct memo *m, struct memo_stats *stats);
 // Blocks:  for each shard's lock.
 // Locks:   none held while destructors run.
 MEMO_API int64_t memo_maintain(struct memo *m, int64_t now_ns);
+
+// For MEMO_ENGINE_LOOP: a descriptor that is readable when the monitor has
+// something to do; poll it, don't read it.  MEMO_EINVAL with another engine.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API int memo_monitor_fd(const struct memo *m);
+
+// Do up to max_steps of what waits for the monitor.  The calling thread is the
+// monitor's from now on (at first it is the one that called memo_new()): its own
+// calls don't send messages.  Return how many were done; or MEMO_EINVAL (another
+// engine, a negative number, or another thread is doing it).
+//
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none held while destructors run.
+MEMO_API int memo_monitor_run(struct memo *m, int max_steps);
 
 // Verify the invariants of the whole cache, and abort with a message naming the
 // one that doesn't hold.  Slow: for tests.  Safe while other threads work.

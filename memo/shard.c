@@ -113,12 +113,6 @@ void memo_reclaim_owned_(struct shard *s, void *unused) {
     reclaim(s);
 }
 
-static void reclaim_if_worth_it(struct shard *s) {
-    if (s->n_retired >= s->reclaim_at || s->retired_bytes >= RECLAIM_BYTES) {
-        reclaim(s);
-    }
-}
-
 // ------------------------------------------------------------------ storing
 
 static uint64_t generation(const struct shard *s) {
@@ -180,9 +174,18 @@ static void sweep(struct shard *s, uint64_t n) {
     }
 }
 
-static void after_write(struct shard *s) {
+void memo_tidy_owned_(struct shard *s) {
+    if (!s->written) {
+        return;
+    }
+    s->written = 0;
+    memo_table_grow_owned_(s);
     sweep(s, SWEEP_BY_WRITE);
-    reclaim_if_worth_it(s);
+    if (s->reclaim_now || s->n_retired >= s->reclaim_at ||
+        s->retired_bytes >= RECLAIM_BYTES) {
+        s->reclaim_now = 0;
+        reclaim(s);
+    }
 }
 
 void memo_upkeep_owned_(struct shard *s, void *int_more) {
@@ -335,7 +338,7 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     f->state = FLIGHT_ENDED;
     f->result = end->entry;
     f->error = end->error;
-    after_write(s);
+    s->written = 1;
 }
 
 // ------------------------------------------------------------------ changes
@@ -359,10 +362,10 @@ void memo_replace_owned_(struct shard *s, void *replace_step) {
         return;
     }
     detach(s, r->key, r->key_size, r->hash);
-    after_write(s);
-    if (old != NULL && (SYNC_LOAD(&old->word) & ENTRY_ADOPTED)) {
-        reclaim(s);  // a destructor waits: run it now rather than by and by
-    }
+    s->written = 1;
+    // If a destructor waits, run it now rather than by and by.
+    s->reclaim_now =
+        old != NULL && (SYNC_LOAD(&old->word) & ENTRY_ADOPTED) != 0;
 }
 
 // Make every resident entry out of date at once; they are swept by and by.

@@ -494,8 +494,7 @@ static int reserve_chains(struct table *t, struct group *g) {
     return commit_chains(t);
 }
 
-// Split one group, if the table is growing or should.
-static void grow_a_step(struct shard *s) {
+void memo_table_grow_owned_(struct shard *s) {
     struct table *t = &s->table;
     uint64_t level = SYNC_LOAD(&t->level), half = level / 2;
     struct group *lower, *upper, *g;
@@ -532,7 +531,6 @@ int memo_table_insert_owned_(struct shard *s, struct entry *e, uint64_t hash) {
     struct table *t = &s->table;
     uint64_t i;
 
-    grow_a_step(s);
     i = bucket_index(t, hash);
     if (put_word(t, group_at(t, i), (int)(i & 1), slot_word(e, hash),
                  table_tag(hash)) != 0) {

@@ -105,8 +105,12 @@ struct entry *memo_table_find_owned_(struct shard *s, const void *key,
                                      struct table_place *place);
 
 // Put e, whose key is not in the table, there.  0, or MEMO_ENOMEM and nothing
-// has changed.  Does a step of growing first, if there is one to do.
+// has changed.
 int memo_table_insert_owned_(struct shard *s, struct entry *e, uint64_t hash);
+
+// Split one group, if the table is growing or should.  To be called at least once
+// for each insertion.
+void memo_table_grow_owned_(struct shard *s);
 
 // Put e in the place of another entry with the same key.
 void memo_table_replace_owned_(struct table_place place, struct entry *e,

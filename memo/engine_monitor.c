@@ -1,0 +1,67 @@
+#include "memo/internal.h"
+
+#include "sync/list.h"
+#include "sync/monitor.h"
+
+// The engine of confinement: the shards of a cache are owned by one monitor.  A
+// step is sent to it as a message, and the caller waits for the reply.  What the
+// step leaves to do (growing, sweeping, reclaiming, destructors) the monitor does
+// after it has replied, so no caller pays for it.
+//
+// Hits are not messages: they read the same tables as with the other engine.
+//
+// The monitor holds the shard's mutex during a step, which nobody contends for.
+// It is there for the end: values may outlive the cache, and their last release
+// needs an owner when the monitor is gone.  Then it is whoever holds the mutex.
+
+struct own_op {
+    struct sync_op op;
+    struct shard *shard;
+    void (*step)(struct shard *s, void *arg);
+    void *arg;
+};
+
+// LIFETIME: op is gone after the reply, and so may be the caller's reason to keep
+// the shard: hence the count.
+static void run_step(struct sync_op *op) {
+    struct own_op *own = SYNC_CONTAINER(op, struct own_op, op);
+    struct shard *s = own->shard;
+    struct entry *garbage;
+
+    memo_shard_live_(s);
+    sync_mutex_lock(&s->mu);
+    own->step(s, own->arg);
+    sync_op_reply(op);
+    memo_tidy_owned_(s);
+    garbage = s->garbage;
+    s->garbage = NULL;
+    sync_mutex_unlock(&s->mu);
+    memo_drop_garbage_(garbage);  // CALLBACK
+    memo_shard_gone_(s);
+}
+
+void memo_own_by_monitor_(struct shard *s,
+                          void (*step)(struct shard *s, void *arg), void *arg) {
+    struct own_op own = {.op.run = run_step, .shard = s, .step = step,
+                         .arg = arg};
+
+    if (sync_monitor_call(s->memo->monitor, &own.op) != 0) {
+        memo_own_locked_(s, step, arg);
+    }
+}
+
+int memo_monitor_fd(const struct memo *m) {
+    int fd = m == NULL || m->monitor == NULL ? -1 : sync_monitor_fd(m->monitor);
+
+    return fd < 0 ? MEMO_EINVAL : fd;
+}
+
+int memo_monitor_run(struct memo *m, int max_steps) {
+    int n;
+
+    if (m == NULL || m->monitor == NULL) {
+        return MEMO_EINVAL;
+    }
+    n = sync_monitor_run(m->monitor, max_steps);
+    return n < 0 ? MEMO_EINVAL : n;
+}

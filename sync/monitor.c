@@ -1,0 +1,287 @@
+#include "sync/monitor.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "sync/error.h"
+#include "sync/list.h"
+#include "sync/machine.h"
+
+// The owner sleeps when the queue is empty; asleep says so.
+//
+//   ORDER(sleep)  push:A   acquire-release addition to n_ops, then
+//                 wake:B   acquire-release exchange of asleep with 0
+//                 doze:C   acquire-release exchange of asleep with 1, then
+//                 look:D   acquire load of n_ops
+//       The two exchanges are ordered.  If doze:C comes later it sees wake:B, and
+//       look:D sees push:A: the owner doesn't sleep.  Else wake:B reads 1, and
+//       the sender wakes him.
+//
+//   ORDER(close)  set:A    or of CLOSED into n_ops
+//                 push:B   addition to n_ops
+//       Both are on one word, so a sender either sees CLOSED and takes his
+//       addition back, or is counted before CLOSED: then the closer finds his
+//       operation in the queue, perhaps a moment later.
+
+#define CLOSED (UINT32_C(1) << 31)
+
+// How often either side looks again before it sleeps: for some microseconds, in
+// which a reply usually comes if both have a core.
+#define LOOKS 300
+
+struct sync_monitor {
+    // Const after init.
+    uint32_t max_ops;
+    int own_thread;
+    int looks;  // 0 on a single core
+    int bell;  // -1 if own_thread
+    struct sync_thread thread;
+
+    struct sync_mpsc queue;  // its consumer: see owner
+
+    // Atomic.
+    sync_atomic_u32 n_ops;    // CLOSED, and the number queued
+    sync_atomic_u32 asleep;   // 1: the owner sleeps, or the bell is hushed
+    sync_atomic_u32 running;  // 1: a thread is in sync_monitor_run()
+    sync_atomic_ptr owner;    // what self() is in the monitor's thread
+};
+
+// An address that is this thread's alone.
+static SYNC_THREAD_LOCAL(char, identity);
+
+static void *self(void) {
+    return &SYNC_TLS(identity);
+}
+
+int sync_monitor_is_mine(const struct sync_monitor *m) {
+    return SYNC_LOAD(&m->owner) == self();
+}
+
+void sync_op_reply(struct sync_op *op) {
+    sync_event_set(&op->replied);
+}
+
+int sync_op_is_dropped(const struct sync_op *op) {
+    return op->error != 0;
+}
+
+// ------------------------------------------------------------------ senders
+
+static void wake_owner(struct sync_monitor *m) {
+    if (SYNC_XCHG_ACQREL(&m->asleep, 0) == 0) {  // ORDER(sleep) wake:B
+        return;
+    }
+    if (m->own_thread) {
+        (void)sync_futex_wake(&m->asleep, 1);
+    } else {
+        sync_bell_ring(m->bell);
+    }
+}
+
+static int enqueue(struct sync_monitor *m, struct sync_op *op) {
+    // ORDER(sleep) push:A, ORDER(close) push:B
+    uint32_t before = SYNC_ADD_ACQREL(&m->n_ops, 1);
+
+    if ((before & CLOSED) != 0 || (m->max_ops != 0 && before >= m->max_ops)) {
+        (void)SYNC_SUB(&m->n_ops, 1);
+        return before & CLOSED ? SYNC_ECLOSED : SYNC_EBUSY;
+    }
+    sync_mpsc_push(&m->queue, &op->node);
+    wake_owner(m);
+    return 0;
+}
+
+int sync_monitor_send(struct sync_monitor *m, struct sync_op *op) {
+    op->is_call = 0;
+    op->error = 0;
+    return enqueue(m, op);
+}
+
+int sync_monitor_call(struct sync_monitor *m, struct sync_op *op) {
+    int error, i;
+
+    op->is_call = 1;
+    op->error = 0;
+    sync_event_init(&op->replied);
+    if (sync_monitor_is_mine(m)) {
+        if (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) {
+            return SYNC_ECLOSED;
+        }
+        op->run(op);
+        return 0;
+    }
+    error = enqueue(m, op);
+    if (error == 0) {
+        for (i = 0; i < m->looks && !sync_event_is_set(&op->replied); i++) {
+            sync_cpu_relax();
+        }
+        (void)sync_event_wait(&op->replied, SYNC_NEVER, NULL);
+        error = op->error;
+    }
+    return error;
+}
+
+// ------------------------------------------------------------------ the owner
+
+static struct sync_op *next_op(struct sync_monitor *m) {
+    struct sync_mpsc_node *n = sync_mpsc_pop(&m->queue);
+
+    if (n == NULL) {
+        return NULL;
+    }
+    (void)SYNC_SUB(&m->n_ops, 1);
+    return (struct sync_op *)(void *)((char *)n -
+                                      offsetof(struct sync_op, node));
+}
+
+// Whether something was pushed, or is being pushed, or the monitor was closed.
+static int has_news(struct sync_monitor *m) {
+    return SYNC_LOAD_ACQ(&m->n_ops) != 0;  // ORDER(sleep) look:D
+}
+
+static void doze(struct sync_monitor *m) {
+    int i;
+
+    for (i = 0; i < m->looks; i++) {
+        if (has_news(m)) {
+            return;
+        }
+        sync_cpu_relax();
+    }
+    (void)SYNC_XCHG_ACQREL(&m->asleep, 1);  // ORDER(sleep) doze:C
+    if (has_news(m)) {
+        (void)SYNC_XCHG_ACQREL(&m->asleep, 0);
+        sync_yield();  // the queue may be cut for a moment
+        return;
+    }
+    (void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER);
+}
+
+static void *work(void *arg) {
+    struct sync_monitor *m = arg;
+
+    SYNC_STORE(&m->owner, self());
+    while ((SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) == 0) {
+        struct sync_op *op = next_op(m);
+        if (op != NULL) {
+            op->run(op);  // CALLBACK: nothing is locked
+        } else {
+            doze(m);
+        }
+    }
+    return NULL;
+}
+
+int sync_monitor_fd(const struct sync_monitor *m) {
+    return m == NULL || m->own_thread ? SYNC_EINVAL : m->bell;
+}
+
+// Hush the bell if the queue is empty.
+static void rest(struct sync_monitor *m) {
+    sync_bell_hush(m->bell);
+    (void)SYNC_XCHG_ACQREL(&m->asleep, 1);  // ORDER(sleep) doze:C
+    if (has_news(m)) {
+        wake_owner(m);
+    }
+}
+
+int sync_monitor_run(struct sync_monitor *m, int max_ops) {
+    int n = 0;
+
+    if (m == NULL || m->own_thread || max_ops < 0) {
+        return SYNC_EINVAL;
+    }
+    if (SYNC_XCHG_ACQREL(&m->running, 1) != 0) {
+        return SYNC_EBUSY;
+    }
+    SYNC_STORE(&m->owner, self());
+    while (n < max_ops && (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) == 0) {
+        struct sync_op *op = next_op(m);
+        if (op == NULL) {
+            rest(m);
+            break;
+        }
+        op->run(op);  // CALLBACK
+        n++;
+    }
+    SYNC_STORE_REL(&m->running, 0);
+    return n;
+}
+
+// ------------------------------------------------------------------ life
+
+int sync_monitor_new(int own_thread, uint32_t max_ops,
+                     struct sync_monitor **out) {
+    struct sync_monitor *m = sync_alloc(sizeof(*m));
+
+    *out = NULL;
+    if (m == NULL) {
+        return SYNC_ENOMEM;
+    }
+    memset(m, 0, sizeof(*m));
+    m->max_ops = max_ops;
+    m->own_thread = own_thread;
+    m->looks = own_thread && sync_cores() > 1 ? SYNC_SPINS(LOOKS) : 0;
+    m->bell = -1;
+    sync_mpsc_init(&m->queue);
+    if (!own_thread) {
+        SYNC_INIT(&m->asleep, 1);  // the bell is silent
+        SYNC_INIT(&m->owner, self());
+        m->bell = sync_bell_new();
+    }
+    if (own_thread ? sync_thread_start(&m->thread, work, m) != 0
+                   : m->bell < 0) {
+        sync_free(m);
+        return SYNC_EAGAIN;
+    }
+    *out = m;
+    return 0;
+}
+
+// Answer what is left, as the only consumer.
+static void answer_all(struct sync_monitor *m) {
+    while ((SYNC_LOAD_ACQ(&m->n_ops) & ~CLOSED) != 0) {
+        struct sync_op *op = next_op(m);
+        if (op == NULL) {
+            sync_yield();  // a sender is on his way in, or out again
+            continue;
+        }
+        op->error = SYNC_ECLOSED;
+        if (op->is_call) {
+            sync_op_reply(op);
+        } else {
+            op->run(op);  // CALLBACK
+        }
+    }
+}
+
+void sync_monitor_close(struct sync_monitor *m) {
+    uint32_t before = SYNC_OR_ACQREL(&m->n_ops, CLOSED);  // ORDER(close) set:A
+
+    if ((before & CLOSED) != 0) {
+        return;
+    }
+    wake_owner(m);
+    if (m->own_thread && sync_monitor_is_mine(m)) {
+        sync_thread_detach(&m->thread);
+    } else if (m->own_thread) {
+        (void)sync_thread_join(&m->thread);
+    } else {
+        while (!sync_monitor_is_mine(m) && SYNC_LOAD_ACQ(&m->running)) {
+            sync_yield();
+        }
+    }
+    answer_all(m);
+}
+
+void sync_monitor_free(struct sync_monitor *m) {
+    if (m == NULL) {
+        return;
+    }
+    sync_monitor_close(m);
+    if (m->bell >= 0) {
+        sync_bell_free(m->bell);
+    }
+    sync_free(m);
+}
