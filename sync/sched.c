@@ -26,7 +26,7 @@ static struct sched_result *result;
 static jmp_buf in_main;
 
 // Of the execution that runs.
-static enum { RUNNING, PASSED, REDUNDANT, FAILED } outcome;
+static enum { RUNNING, PASSED, REDUNDANT, FAILED, ANEW } outcome;
 static int step;  // the last that was chosen; from 1
 static int preemptions;
 static int choices;  // how many steps had more than one enabled agent
@@ -35,6 +35,16 @@ enum { USUAL = 0xff };
 
 // What all modes need of the next execution: how far it repeats the last one.
 static int repeated;
+
+int sched_minds_writes_;
+
+void sched_mind_writes_(void) {
+    if (!sched_minds_writes_) {
+        sched_minds_writes_ = 1;
+        outcome = ANEW;
+        sched_stop_();
+    }
+}
 
 // Randomness -----------------------------------------------------------------
 
@@ -713,12 +723,19 @@ void sched_explore(const struct sched_options *o, const struct sched_test *test,
     struct sigaction old[N_CRASHES];
     *r = (struct sched_result){.verdict = "ok"};
     result = r;
+    sched_minds_writes_ = 0;
     begin(o);
     catch_crashes(old);
     double start = seconds();
     int more = 1;
     while (more && r->executions < options.max_executions) {
         execute(test);
+        if (outcome == ANEW) {
+            forget_classes();
+            r->executions = r->redundant = r->steps = 0;
+            begin(o);
+            continue;
+        }
         r->steps += (uint64_t)step;
         r->executions += outcome != REDUNDANT;
         r->redundant += outcome == REDUNDANT;

@@ -81,7 +81,7 @@ enum sched_kind {
     SCHED_FENCE,
     SCHED_NOW,
     SCHED_ADVANCE,
-    SCHED_DRAIN,
+    SCHED_LOOK,
 };
 
 // What a thread does next.
@@ -167,6 +167,11 @@ void sched_follow_step_(int a, int step);
 int sched_step_(void);
 // The sleep of thread could also have timed out before this step woke it.
 void sched_might_time_out_(int thread);
+
+// Writes matter to threads that yield, and are counted if a test has any.  The
+// first to yield starts the exploration anew.
+extern int sched_minds_writes_;
+void sched_mind_writes_(void);
 
 // Fail the execution.
 SYNC_NORETURN void sched_failf_(const char *format, ...)

@@ -120,7 +120,7 @@ enum thread_state {
     ABSENT,
     READY,     // can be chosen: op is next
     SLEEPING,  // on op.address; can be chosen if it has a deadline
-    LOOKING,   // has yielded, until somebody writes
+    LOOKING,   // has yielded: can be chosen when somebody has written
     JOINING,   // until joined has ended
     FENCING,   // until the buffers have been drained up to fence_up_to
     ENDED,
@@ -139,6 +139,7 @@ struct thread {
     struct sched_op op;
     int64_t deadline_ns;
     uint32_t came;  // sleepers: in which order
+    uint32_t seen;  // n_writes when it looked last
     int timed_out;
     int joined;
     uint32_t fence_up_to[SYNC_SCHED_THREADS];
@@ -157,7 +158,7 @@ static sched_set looking;   // LOOKING
 static int stopped;         // by sched_stop_()
 static int current;         // the thread that was chosen last
 static int advancer;        // who waits in advance(), or SCHED_NOBODY
-static int wrote;           // the last step wrote to an atomic
+static uint32_t n_writes;   // to any atomic, counted if anybody yields
 static uint32_t fruitless;  // how often all that could run were LOOKING
 static uint32_t n_sleeps;
 static int64_t now_ns;
@@ -167,7 +168,7 @@ static int heavy_fence_is_missing;
 int sync_sched_self_ = SCHED_MAIN;
 
 // What there is one of.
-static char the_clock, the_threads, the_buffers;
+static char the_clock, the_threads, the_buffers, the_writes;
 
 static void set_state(int thread, enum thread_state state) {
     sched_set bit = thread == SCHED_MAIN ? 0 : sched_bit_(thread);
@@ -225,12 +226,6 @@ static void advance(int thread) {
     }
 }
 
-static void advance_all(sched_set set) {
-    for (; set != 0; set &= set - 1) {
-        advance(sched_first_(set));
-    }
-}
-
 static int has_ended(int thread) {
     return threads[thread].state == ENDED &&
            (buffer_size == 0 || sched_buffer_count_(thread) == 0);
@@ -255,9 +250,18 @@ static int fence_is_done(int thread) {
     return 1;
 }
 
+// An atomic was written: who has yielded may look again.
+static void note_write(void) {
+    n_writes++;
+    fruitless = 0;
+    for (sched_set set = looking; set != 0; set &= set - 1) {
+        set_state(sched_first_(set), READY);
+    }
+}
+
 static void drain(int thread) {
     sched_buffer_drain_(thread);
-    wrote = 1;
+    note_write();
     if (has_ended(thread)) {
         advance_joiners(thread);
     }
@@ -285,7 +289,7 @@ static int waits_for_empty_buffer(const struct sched_op *op) {
         return (op->bits & SYNC_MODIFIES_) == SYNC_MODIFIES_;
     }
     return op->kind != SCHED_NOW && op->kind != SCHED_ADVANCE &&
-           op->kind != SCHED_TIMEOUT;
+           op->kind != SCHED_TIMEOUT && op->kind != SCHED_LOOK;
 }
 
 static int waits_for_buffer(int thread) {
@@ -321,7 +325,7 @@ SYNC_COLD static void fail_stuck(void) {
     sched_failf_("lost wakeup: %s", text);
 }
 
-// Nobody can be chosen.  Have those who wait by looking look again, and return
+// Nobody can be chosen.  Let those who wait by looking look again, and return
 // 0; or end the execution, and return 1 in main.
 static int nobody_can_run(void) {
     if (looking != 0) {
@@ -329,7 +333,9 @@ static int nobody_can_run(void) {
             sched_failf_("livelock: all wait by looking, the first at %s",
                          threads[sched_first_(looking)].op.where);
         }
-        advance_all(looking);
+        for (sched_set set = looking; set != 0; set &= set - 1) {
+            set_state(sched_first_(set), READY);
+        }
         return 0;
     }
     for (int i = 0; i < n_threads; i++) {
@@ -343,16 +349,6 @@ static int nobody_can_run(void) {
     sched_stop_();
 }
 
-static void let_lookers_look(void) {
-    if (wrote) {
-        wrote = 0;
-        fruitless = 0;
-        advance_all(looking & ~(sync_sched_self_ == SCHED_MAIN
-                                    ? 0
-                                    : sched_bit_(sync_sched_self_)));
-    }
-}
-
 // Return when it is the calling thread's turn: to carry out its op, if it is
 // READY; to go on, if it waited for something.
 static void schedule(void) {
@@ -361,9 +357,9 @@ static void schedule(void) {
         switch_to(advancer);
         return;
     }
-    int waits = threads[self].state != READY;
+    enum thread_state state = threads[self].state;
+    int waits = state != READY && state != LOOKING;
     for (;;) {
-        let_lookers_look();
         lift(self);
         if (waits && threads[self].state == READY) {
             break;
@@ -417,8 +413,9 @@ static void do_atomic(const volatile void *p, size_t size, const void *expected,
         op->bits &= SYNC_READS_ | SYNC_ACQUIRES_;
     }
     sched_access_(self, op);
-    wrote |= op->bits & SYNC_WRITES_ && buffer_size == 0;
-    wrote |= (op->bits & SYNC_MODIFIES_) == SYNC_MODIFIES_;
+    if (op->bits & SYNC_WRITES_ && !(buffer_size != 0 && enters_buffer(op))) {
+        note_write();
+    }
 }
 
 void sync_sched_op_(const volatile void *p, size_t size, int bits,
@@ -585,12 +582,17 @@ void sched_advance_ns(int64_t ns) {
     now_ns = sync_clock_add_ns(now_ns, ns);
 }
 
+// A yield is an operation that can be chosen once somebody has written since
+// the thread's last one: looking again before that would show nothing new.
 void sync_sched_yield_(const char *where) {
     int self = sync_sched_self_;
     if (self != SCHED_MAIN) {
-        threads[self].op.where = where;
-        set_state(self, LOOKING);
-        schedule();
+        sched_mind_writes_();
+        if (threads[self].seen == n_writes) {
+            set_state(self, LOOKING);
+        }
+        begin(SCHED_LOOK, NULL, sched_object_(&the_writes), where);
+        threads[self].seen = n_writes;
     }
 }
 
@@ -709,18 +711,28 @@ void sync_thread_detach(struct sync_thread *t) {
 
 // The exploration's view -----------------------------------------------------
 
+static int add_write(struct sched_touch touch[2]) {
+    if (!sched_minds_writes_) {
+        return 1;
+    }
+    touch[1] = (struct sched_touch){sched_object_(&the_writes), 0};
+    return 2;
+}
+
 // What an operation touches may grow with the state, but shrink only by a step
 // that touches all of it too: an agent that sleeps (see sched.c) relies on it.
 int sched_touches_(int agent, struct sched_touch touch[2]) {
+    // To those who yield, writes are alike: they don't commute with a yield,
+    // but with each other, so that they are the readers of the_writes.
+    touch[1].writes = 0;
     if (agent >= SYNC_SCHED_THREADS) {
         touch[0].object = sched_buffer_oldest_(agent - SYNC_SCHED_THREADS);
         touch[0].writes = 1;
-        return 1;
+        return add_write(touch);
     }
     const struct sched_op *op = &threads[agent].op;
     touch[0].object = op->object;
     touch[1].object = op->second;
-    touch[1].writes = 0;
     switch (op->kind) {
         case SCHED_ATOMIC:
             if (buffer_size != 0 && enters_buffer(op)) {
@@ -728,7 +740,7 @@ int sched_touches_(int agent, struct sched_touch touch[2]) {
             } else {
                 touch[0].writes = op->bits & SYNC_WRITES_ && finds_expected(op);
             }
-            return 1;
+            return touch[0].writes ? add_write(touch) : 1;
         case SCHED_FUTEX_WAIT:
             touch[0].writes = 0;
             touch[1].writes = 1;
@@ -768,8 +780,8 @@ void sched_prepare_(int agent) {
 
 void sched_describe_(int agent, char *text, size_t size) {
     static const char *const names[] = {
-        "atomic",       "futex wait", "futex wake", "timeout",
-        "thread start", "fence",      "read clock", "move clock",
+        "atomic", "futex wait", "futex wake", "timeout",    "thread start",
+        "fence",  "read clock", "move clock", "look again",
     };
     if (agent >= SYNC_SCHED_THREADS) {
         snprintf(text, size, "buffered store of %c becomes visible",
@@ -819,7 +831,7 @@ void sched_reset_(const struct sched_options *options) {
     stopped = 0;
     current = SCHED_NOBODY;
     advancer = SCHED_NOBODY;
-    wrote = 0;
+    n_writes = 0;
     fruitless = 0;
     n_sleeps = 0;
     now_ns = 1000000000;

@@ -155,7 +155,7 @@ extern int sync_sched_self_;
     SYNC_GLOBAL type name[SYNC_SCHED_THREADS + 1]
 #define SYNC_TLS(name) (name[sync_sched_self_])
 
-#define SYNC_SPINS(n) ((n) > 0)
+#define SYNC_SPINS(n) (0 * (n))
 
 #define sync_futex_wait(word, expected, deadline_ns) \
     sync_sched_futex_wait_((word), (expected), (deadline_ns), SYNC_HERE_)
