@@ -8,16 +8,12 @@
 
 #include "sync/sched_internal.h"
 
-#ifdef SYNC_SCHED
-
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-enum { MAX_AGENTS = SCHED_AGENTS, MAX_STEPS = SCHED_MAX_STEPS };
 
 enum { DEFAULT_STEPS = 5000, DEFAULT_RANDOM = 100000 };
 
@@ -30,11 +26,8 @@ static enum { RUNNING, PASSED, REDUNDANT, FAILED, ANEW } outcome;
 static int step;  // the last that was chosen; from 1
 static int preemptions;
 static int choices;  // how many steps had more than one enabled agent
-static uint8_t choice[MAX_STEPS + 1];  // the agent, or USUAL
+static uint8_t choice[SCHED_MAX_STEPS + 1];  // the agent, or USUAL
 enum { USUAL = 0xff };
-
-// What all modes need of the next execution: how far it repeats the last one.
-static int repeated;
 
 int sched_minds_writes_;
 
@@ -65,7 +58,7 @@ static uint32_t random_below(uint32_t n) {
 
 static uint64_t seed;           // of this execution
 static uint32_t pct_steps = 1;  // how long an execution is thought to be
-static uint32_t priority[MAX_AGENTS];
+static uint32_t priority[SCHED_AGENTS];
 static uint32_t change_at[32];  // the steps at which the first becomes last
 
 static int choose_random(sched_set enabled) {
@@ -92,7 +85,8 @@ static int highest(sched_set enabled) {
 
 static int choose_pct(sched_set enabled) {
     for (int i = 0; i < n_changes(); i++) {
-        if (change_at[i] == (uint32_t)step) {
+        if (change_at[i] <= (uint32_t)step) {
+            change_at[i] = UINT32_MAX;
             priority[highest(enabled)] = (uint32_t)i;
         }
     }
@@ -102,7 +96,7 @@ static int choose_pct(sched_set enabled) {
 static void draw_lots(void) {
     random_state = seed;
     if (options.mode == SCHED_PCT) {
-        for (int i = 0; i < MAX_AGENTS; i++) {
+        for (int i = 0; i < SCHED_AGENTS; i++) {
             priority[i] = 0x80000000u | (uint32_t)random_next();
         }
         for (int i = 0; i < n_changes(); i++) {
@@ -113,9 +107,11 @@ static void draw_lots(void) {
 
 // SCHED_EVERY, SCHED_BOUNDED -------------------------------------------------
 
+// Up to this choice, all is as it was in the last execution.
+static int repeated;
 // What is still to be tried at each choice; the agent being tried.
-static sched_set to_try[MAX_STEPS + 1];
-static uint8_t tried[MAX_STEPS + 1];
+static sched_set to_try[SCHED_MAX_STEPS + 1];
+static uint8_t tried[SCHED_MAX_STEPS + 1];
 
 static int choose_every(sched_set enabled, int usual, int can_preempt) {
     if (choices > repeated) {
@@ -139,295 +135,6 @@ static int next_every(void) {
         }
     }
     return 0;
-}
-
-// SCHED_ALL ------------------------------------------------------------------
-//
-// Of each set of executions that differ only in the order of steps that
-// commute, one is run.  Steps are ordered ("happens before") if one agent made
-// them, if the machine orders them, or if both touch one object and one writes.
-// A step races with an earlier one if both touch an object and nothing else
-// orders them: then, where the earlier one was chosen, an agent must be tried
-// that leads to the opposite order.  An agent that was tried in a state sleeps
-// in what comes after its siblings, until a step touches what its step touches.
-
-struct stepped {
-    int16_t before[MAX_AGENTS];  // for each agent its last step that happens
-                                 // before this one, or is it; 0: none
-    sched_set enabled;           // in the state in which the step was chosen
-    sched_set to_try;            //   to be tried, those that were included
-    sched_set asleep;            //   not to be tried
-    int agent;
-};
-
-static struct stepped steps[MAX_STEPS + 1];
-static int orders;        // whether steps are ordered at all
-static sched_set asleep;  // in the state that the last step leads to
-// What happens before an agent's next step, apart from races of that one.
-static int16_t before[MAX_AGENTS][MAX_AGENTS];
-
-static void join(int16_t *a, const int16_t *b) {
-    for (int i = 0; i < MAX_AGENTS; i++) {
-        a[i] = a[i] > b[i] ? a[i] : b[i];
-    }
-}
-
-void sched_follow_(int a, int b) {
-    if (orders) {
-        join(before[a], before[b]);
-    }
-}
-
-void sched_follow_step_(int a, int earlier) {
-    if (orders) {
-        join(before[a], steps[earlier].before);
-    }
-}
-
-int sched_step_(void) {
-    return step;
-}
-
-void sched_might_time_out_(int thread) {
-    if (options.mode == SCHED_ALL && step >= repeated) {
-        steps[step].to_try |= sched_bit_(thread);
-    }
-}
-
-static int happens_before(int earlier, const int16_t *clock) {
-    return clock[steps[earlier].agent] >= earlier;
-}
-
-// Step, of agent, whose clock is given, races with an earlier one.  See that in
-// the state before that one an agent is tried that can come first in an
-// execution where step comes before earlier.
-static void reverse(int earlier, int agent, const int16_t *clock) {
-    int16_t first[MAX_AGENTS] = {0};
-    sched_set seen = 0;
-    sched_set initials = 0;
-    for (int i = earlier + 1; i <= step; i++) {
-        const int16_t *c = i == step ? clock : steps[i].before;
-        int who = i == step ? agent : steps[i].agent;
-        if ((i < step && happens_before(earlier, c)) ||
-            (seen & sched_bit_(who))) {
-            continue;
-        }
-        int is_initial = 1;
-        for (sched_set set = seen; set != 0; set &= set - 1) {
-            int other = sched_first_(set);
-            if (c[other] >= first[other]) {
-                is_initial = 0;
-                break;
-            }
-        }
-        initials |= is_initial ? sched_bit_(who) : 0;
-        seen |= sched_bit_(who);
-        first[who] = (int16_t)i;
-    }
-    struct stepped *s = &steps[earlier];
-    if (initials & (s->to_try | s->asleep)) {
-        return;
-    }
-    sched_set set =
-        initials & sched_bit_(agent) ? sched_bit_(agent) : initials & -initials;
-    s->to_try |= set & s->enabled ? set : s->enabled;
-}
-
-// The steps that the next one of agent touches the same objects as, the latest
-// of each kind.
-struct conflicts {
-    int step[2 * (MAX_AGENTS + 1)];
-    int n;
-};
-
-static void add_conflict(struct conflicts *c, int earlier, int agent) {
-    if (earlier != 0 && steps[earlier].agent != agent) {
-        c->step[c->n++] = earlier;
-    }
-}
-
-static void note_touch(struct conflicts *c, const struct sched_touch *t,
-                       int agent) {
-    struct sched_object *o = t->object;
-    add_conflict(c, o->writer, agent);
-    if (t->writes) {
-        for (sched_set set = o->readers; set != 0; set &= set - 1) {
-            add_conflict(c, o->reader[sched_first_(set)], agent);
-        }
-        o->readers = 0;
-        o->writer = (int16_t)step;
-    } else {
-        o->readers |= sched_bit_(agent);
-        o->reader[agent] = (int16_t)step;
-    }
-}
-
-static void find_races(const struct conflicts *c, int agent,
-                       const int16_t *clock) {
-    for (int i = 0; i < c->n; i++) {
-        int direct = !happens_before(c->step[i], before[agent]);
-        for (int j = 0; j < c->n && direct; j++) {
-            direct = c->step[j] == c->step[i] ||
-                     !happens_before(c->step[i], steps[c->step[j]].before);
-        }
-        if (direct) {
-            reverse(c->step[i], agent, clock);
-        }
-    }
-}
-
-static int commute(const struct sched_touch *a, int n_a,
-                   const struct sched_touch *b, int n_b) {
-    for (int i = 0; i < n_a; i++) {
-        for (int j = 0; j < n_b; j++) {
-            if (a[i].object == b[j].object && (a[i].writes || b[j].writes)) {
-                return 0;
-            }
-        }
-    }
-    return 1;
-}
-
-// Of those asleep, the ones that go on sleeping after a step that touches t.
-static sched_set still_asleep(sched_set set, int agent,
-                              const struct sched_touch *t, int n) {
-    sched_set still = 0;
-    for (set &= ~sched_bit_(agent); set != 0; set &= set - 1) {
-        struct sched_touch other[2];
-        int i = sched_first_(set);
-        int n_other = sched_touches_(i, other);
-        still |= commute(t, n, other, n_other) ? sched_bit_(i) : 0;
-    }
-    return still;
-}
-
-// Agent is chosen: note what its step touches, and work out what happens before
-// it, unless that is known because the last execution began with the same
-// steps.
-static void order_step(int agent, int is_new) {
-    struct stepped *s = &steps[step];
-    struct sched_touch touch[2];
-    struct conflicts conflicts = {.n = 0};
-    s->agent = agent;
-    sched_prepare_(agent);
-    int n = sched_touches_(agent, touch);
-    for (int i = 0; i < n; i++) {
-        note_touch(&conflicts, &touch[i], agent);
-    }
-    if (is_new) {
-        int16_t clock[MAX_AGENTS];
-        memcpy(clock, before[agent], sizeof clock);
-        for (int i = 0; i < conflicts.n; i++) {
-            join(clock, steps[conflicts.step[i]].before);
-        }
-        if (options.mode == SCHED_ALL) {
-            find_races(&conflicts, agent, clock);
-            asleep = still_asleep(s->asleep, agent, touch, n);
-        }
-        clock[agent] = (int16_t)step;
-        memcpy(s->before, clock, sizeof clock);
-    }
-    memcpy(before[agent], s->before, sizeof before[agent]);
-}
-
-static int choose_all(sched_set enabled, int usual) {
-    struct stepped *s = &steps[step];
-    if (step > repeated) {
-        sched_set awake = enabled & ~asleep;
-        if (awake == 0) {
-            outcome = REDUNDANT;
-            sched_stop_();
-        }
-        s->agent = awake & sched_bit_(usual) ? usual : sched_first_(awake);
-        s->enabled = enabled;
-        s->to_try = sched_bit_(s->agent);
-        s->asleep = asleep;
-    }
-    order_step(s->agent, step >= repeated);
-    return s->agent;
-}
-
-static int next_all(void) {
-    for (int i = step; i > 0; i--) {
-        struct stepped *s = &steps[i];
-        s->asleep |= sched_bit_(s->agent);
-        sched_set set = s->to_try & ~s->asleep;
-        if (set != 0) {
-            s->agent = sched_first_(set);
-            repeated = i;
-            return 1;
-        }
-    }
-    return 0;
-}
-
-// Classes --------------------------------------------------------------------
-//
-// Counting how many executions differ in more than the order of steps that
-// commute, while running them all: what SCHED_ALL must come to.
-
-static uint64_t *classes;  // open addressing; 0: empty
-static size_t n_classes;
-static size_t classes_size;
-
-static uint64_t mix(uint64_t h, uint64_t x) {
-    h = (h ^ x) * 0x9e3779b97f4a7c15u;
-    return h ^ (h >> 29);
-}
-
-// The same for all executions of a class: who did what, as its how manieth
-// step, after which steps of others.
-static uint64_t class_of_execution(void) {
-    static int ordinal[MAX_STEPS + 1];
-    int n[MAX_AGENTS] = {0};
-    uint64_t sum = 1;
-    for (int i = 1; i <= step; i++) {
-        ordinal[i] = ++n[steps[i].agent];
-        uint64_t h = (uint64_t)steps[i].agent;
-        for (int a = 0; a < MAX_AGENTS; a++) {
-            h = mix(h, (uint64_t)ordinal[steps[i].before[a]]);
-        }
-        sum += h;
-    }
-    return sum;
-}
-
-static void add_class(uint64_t c) {
-    size_t i = c % classes_size;
-    for (; classes[i] != 0; i = (i + 1) % classes_size) {
-        if (classes[i] == c) {
-            return;
-        }
-    }
-    classes[i] = c;
-    n_classes++;
-}
-
-static void count_class(void) {
-    if (2 * n_classes >= classes_size) {
-        uint64_t *old = classes;
-        size_t old_size = classes_size;
-        classes_size = old_size == 0 ? 1024 : 2 * old_size;
-        classes = calloc(classes_size, sizeof *classes);
-        if (classes == NULL) {
-            abort();
-        }
-        n_classes = 0;
-        for (size_t i = 0; i < old_size; i++) {
-            if (old[i] != 0) {
-                add_class(old[i]);
-            }
-        }
-        free(old);
-    }
-    add_class(class_of_execution());
-}
-
-static void forget_classes(void) {
-    free(classes);
-    classes = NULL;
-    n_classes = 0;
-    classes_size = 0;
 }
 
 // Replays --------------------------------------------------------------------
@@ -591,7 +298,12 @@ static void tell(int agent) {
 
 static int choose(sched_set enabled, int usual, int is_preemption) {
     if (options.mode == SCHED_ALL) {
-        return choose_all(enabled, usual);
+        int agent = sched_order_choose_(enabled, usual);
+        if (agent == SCHED_NOBODY) {
+            outcome = REDUNDANT;
+            sched_stop_();
+        }
+        return agent;
     }
     if ((enabled & (enabled - 1)) == 0) {
         return usual;
@@ -631,7 +343,7 @@ int sched_choose_(sched_set enabled, int current) {
         preemptions += can_go_on && agent < SYNC_SCHED_THREADS;
     }
     if (options.count_classes) {
-        order_step(agent, 1);
+        sched_order_choice_(agent);
     }
     if (options.trace != NULL && options.replay != NULL) {
         tell(agent);
@@ -644,10 +356,7 @@ static void execute(const struct sched_test *test) {
     step = 0;
     choices = 0;
     preemptions = 0;
-    if (orders) {
-        asleep = 0;
-        memset(before, 0, sizeof before);
-    }
+    sched_order_reset_();
     sched_reset_(&options);
     if (setjmp(in_main) != 0) {
         return;
@@ -668,7 +377,7 @@ static void execute(const struct sched_test *test) {
 static int next(void) {
     switch (options.mode) {
         case SCHED_ALL:
-            return next_all();
+            return sched_order_next_();
         case SCHED_RANDOM:
         case SCHED_PCT:
             while (pct_steps < (uint32_t)step) {
@@ -694,8 +403,8 @@ static void begin(const struct sched_options *o) {
     if (options.max_steps == 0) {
         options.max_steps = DEFAULT_STEPS;
     }
-    if (options.max_steps > MAX_STEPS) {
-        options.max_steps = MAX_STEPS;
+    if (options.max_steps > SCHED_MAX_STEPS) {
+        options.max_steps = SCHED_MAX_STEPS;
     }
     if (options.max_executions == 0) {
         options.max_executions = is_random ? DEFAULT_RANDOM : UINT64_MAX;
@@ -704,7 +413,7 @@ static void begin(const struct sched_options *o) {
         options.tso = SCHED_BUFFER;
     }
     options.count_classes &= options.mode == SCHED_EVERY;
-    orders = options.mode == SCHED_ALL || options.count_classes;
+    sched_order_begin_(options.mode, options.count_classes);
     path = NULL;
     repeated = 0;
     pct_steps = 32;
@@ -731,7 +440,7 @@ void sched_explore(const struct sched_options *o, const struct sched_test *test,
     while (more && r->executions < options.max_executions) {
         execute(test);
         if (outcome == ANEW) {
-            forget_classes();
+            sched_classes_forget_();
             r->executions = r->redundant = r->steps = 0;
             begin(o);
             continue;
@@ -740,14 +449,13 @@ void sched_explore(const struct sched_options *o, const struct sched_test *test,
         r->executions += outcome != REDUNDANT;
         r->redundant += outcome == REDUNDANT;
         if (options.count_classes && outcome == PASSED) {
-            count_class();
+            sched_classes_count_();
         }
         more = outcome != FAILED && next();
     }
     r->complete = !more && !r->failed && options.replay == NULL;
     r->seconds = seconds() - start;
-    r->classes = n_classes;
-    forget_classes();
+    r->classes = sched_classes_forget_();
     leave_crashes(old);
     result = NULL;
 }
@@ -761,5 +469,3 @@ void sched_print(const char *name, const struct sched_result *r) {
         (double)r->steps / (double)(r->executions + r->redundant), r->seconds,
         (double)(r->executions + r->redundant) / r->seconds * 1e-6);
 }
-
-#endif  // SYNC_SCHED

@@ -1,8 +1,10 @@
-// Shared by the three parts of the scheduler:
+// Shared by the parts of the scheduler:
 //
-//   sched.c          the exploration: who is next, and what was tried already
-//   sched_machine.c  the machine that is modelled: threads, futexes, time
-//   sched_memory.c   its memory: what is visible to whom, store buffers, races
+//   sched.c            the exploration: who is next, what to run next; verdicts
+//   sched_order.c      the same for SCHED_ALL: which steps commute
+//   sched_machine.c    the machine that is modelled: threads, futexes, time
+//   sched_memory.c     its memory: visibility, store buffers, data races
+//   sched_coroutine.c  stacks
 //
 // The machine asks the exploration before every operation.  What can be chosen
 // is an agent: a thread, or the store buffer of a thread, which drains by
@@ -10,11 +12,19 @@
 #ifndef MEMO_SYNC_SCHED_INTERNAL_H_
 #define MEMO_SYNC_SCHED_INTERNAL_H_
 
+#ifndef SYNC_SCHED
+#error "the scheduler is for sources compiled with SYNC_SCHED=1"
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
 #include "sync/atomic.h"
 #include "sync/sched.h"
+
+#if !defined(__x86_64__) || defined(SCHED_BY_UCONTEXT)
+#include <ucontext.h>
+#endif
 
 enum {
     SCHED_AGENTS = 2 * SYNC_SCHED_THREADS,
@@ -96,6 +106,31 @@ struct sched_op {
     struct sched_object *second;
 };
 
+// sched_coroutine.c -----------------------------------------------------------
+
+#if defined(__x86_64__) && !defined(SCHED_BY_UCONTEXT)
+#define SCHED_BY_HAND 1
+struct sched_coroutine {
+    void *sp;
+};
+#else
+// Slower: each switch is a system call.
+struct sched_coroutine {
+    ucontext_t context;
+};
+#endif
+
+// Make a coroutine, on the stack of thread, that will run fn, for ever.
+void sched_coroutine_make_(struct sched_coroutine *c, int thread,
+                           void (*fn)(void));
+
+// Leave from, which is running; return when somebody switches to it.
+void sched_coroutine_switch_(struct sched_coroutine *from,
+                             struct sched_coroutine *to);
+
+// Return whether address is in the guard page of a stack.
+int sched_is_guard_(const void *address);
+
 // sched_memory.c -------------------------------------------------------------
 
 void sched_memory_reset_(int buffer_size);
@@ -149,24 +184,41 @@ void sched_prepare_(int agent);
 // Describe the next operation of agent.
 void sched_describe_(int agent, char *text, size_t size);
 
-// Return whether address is in the guard page of a stack.
-int sched_is_guard_(const void *address);
+// sched_order.c ---------------------------------------------------------------
 
-// sched.c --------------------------------------------------------------------
+// An exploration begins; an execution begins.
+void sched_order_begin_(enum sched_mode mode, int count_classes);
+void sched_order_reset_(void);
 
-// Choose whose operation is next among the enabled agents, of which there is at
-// least one.  current is the thread that ran last.
-int sched_choose_(sched_set enabled, int current);
+// Choose an agent; or SCHED_NOBODY: all this has been run in another order.
+int sched_order_choose_(sched_set enabled, int usual);
+
+// Another mode has chosen agent.
+void sched_order_choice_(int agent);
+
+// Prepare the next execution; return 0 if there is none.
+int sched_order_next_(void);
 
 // What agent a does from now on happens after what b has done, by the rules of
 // the machine and not because of what both touch.
 void sched_follow_(int a, int b);
 // ... after the given step.
-void sched_follow_step_(int a, int step);
+void sched_follow_step_(int a, int earlier);
 // The number of the step being made.
 int sched_step_(void);
 // The sleep of thread could also have timed out before this step woke it.
 void sched_might_time_out_(int thread);
+
+// Count the class of the execution that has ended; forget all, and return how
+// many there were.
+void sched_classes_count_(void);
+size_t sched_classes_forget_(void);
+
+// sched.c ---------------------------------------------------------------------
+
+// Choose whose operation is next among the enabled agents, of which there is at
+// least one.  current is the thread that ran last.
+int sched_choose_(sched_set enabled, int current);
 
 // Writes matter to threads that yield, and are counted if a test has any.  The
 // first to yield starts the exploration anew.

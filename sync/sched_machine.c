@@ -8,111 +8,11 @@
 // operation of whoever can be chosen is always known.
 #include "sync/sched_internal.h"
 
-#ifdef SYNC_SCHED
-
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unwind.h>
 
 #include "sync/fault.h"
-
-// Coroutines -----------------------------------------------------------------
-
-enum { STACK_SIZE = 256 << 10, GUARD_SIZE = 64 << 10 };
-
-#if defined(__x86_64__)
-
-// Save the callee's registers on the stack, and it in *from; go to stack to.
-void sched_switch_(void **from, void *to);
-__asm__(
-    ".text\n"
-    ".type sched_switch_, @function\n"
-    "sched_switch_:\n"
-    "    pushq %rbp\n"
-    "    pushq %rbx\n"
-    "    pushq %r12\n"
-    "    pushq %r13\n"
-    "    pushq %r14\n"
-    "    pushq %r15\n"
-    "    movq %rsp, (%rdi)\n"
-    "    movq %rsi, %rsp\n"
-    "    popq %r15\n"
-    "    popq %r14\n"
-    "    popq %r13\n"
-    "    popq %r12\n"
-    "    popq %rbx\n"
-    "    popq %rbp\n"
-    "    popq %rcx\n"
-    "    jmpq *%rcx\n"
-    ".size sched_switch_, . - sched_switch_\n");
-
-struct coroutine {
-    void *sp;
-};
-
-static void coroutine_make(struct coroutine *c, void *stack, void (*fn)(void)) {
-    void **top = (void **)(void *)((char *)stack + STACK_SIZE);
-    *--top = NULL;  // fn's return address: there is none
-    *--top = (void *)(uintptr_t)fn;
-    c->sp = top - 6;
-}
-
-static void coroutine_switch(struct coroutine *from, struct coroutine *to) {
-    sched_switch_(&from->sp, to->sp);
-}
-
-#else
-
-#include <ucontext.h>
-
-// Slower: each switch is a system call.
-struct coroutine {
-    ucontext_t context;
-};
-
-static void coroutine_make(struct coroutine *c, void *stack, void (*fn)(void)) {
-    getcontext(&c->context);
-    c->context.uc_stack.ss_sp = stack;
-    c->context.uc_stack.ss_size = STACK_SIZE;
-    c->context.uc_link = NULL;
-    makecontext(&c->context, fn, 0);
-}
-
-static void coroutine_switch(struct coroutine *from, struct coroutine *to) {
-    swapcontext(&from->context, &to->context);
-}
-
-#endif
-
-static char *stacks;  // below each a guard page, of which one touch is a crash
-
-static void *stack_of(int thread) {
-    return stacks + (size_t)thread * (STACK_SIZE + GUARD_SIZE) + GUARD_SIZE;
-}
-
-static void make_stacks(void) {
-    if (stacks != NULL) {
-        return;
-    }
-    size_t size = SYNC_SCHED_THREADS * (size_t)(STACK_SIZE + GUARD_SIZE);
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) {
-        abort();
-    }
-    stacks = p;
-    for (int i = 0; i < SYNC_SCHED_THREADS; i++) {
-        mprotect((char *)stack_of(i) - GUARD_SIZE, GUARD_SIZE, PROT_NONE);
-    }
-}
-
-int sched_is_guard_(const void *address) {
-    uintptr_t offset = (uintptr_t)address - (uintptr_t)stacks;
-    return stacks != NULL &&
-           offset < SYNC_SCHED_THREADS * (size_t)(STACK_SIZE + GUARD_SIZE) &&
-           offset % (STACK_SIZE + GUARD_SIZE) < GUARD_SIZE;
-}
 
 // Threads --------------------------------------------------------------------
 
@@ -134,7 +34,7 @@ struct at_exit {
 };
 
 struct thread {
-    struct coroutine coroutine;
+    struct sched_coroutine coroutine;
     enum thread_state state;
     struct sched_op op;
     int64_t deadline_ns;
@@ -205,7 +105,8 @@ static void switch_to(int thread) {
     int self = sync_sched_self_;
     lift(self);
     sync_sched_self_ = thread;
-    coroutine_switch(&threads[self].coroutine, &threads[thread].coroutine);
+    sched_coroutine_switch_(&threads[self].coroutine,
+                            &threads[thread].coroutine);
     lay(self);
 }
 
@@ -662,7 +563,7 @@ static int make_thread(void *(*fn)(void *), void *arg) {
     }
     int thread = n_threads++;
     threads[thread] = (struct thread){.fn = fn, .arg = arg};
-    coroutine_make(&threads[thread].coroutine, stack_of(thread), thread_main);
+    sched_coroutine_make_(&threads[thread].coroutine, thread, thread_main);
     return thread;
 }
 
@@ -821,7 +722,6 @@ static void restore_globals(void) {
 }
 
 void sched_reset_(const struct sched_options *options) {
-    make_stacks();
     restore_globals();
     sched_memory_reset_(options->tso);
     buffer_size = options->tso;
@@ -861,5 +761,3 @@ void sched_run_(const struct sched_test *test) {
         schedule();
     }
 }
-
-#endif  // SYNC_SCHED

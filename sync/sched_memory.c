@@ -4,13 +4,9 @@
 // atomic the clock that a release store left with it.  A plain access is a race
 // if its thread's clock doesn't cover the last conflicting one.  So a missing
 // release or acquire is found in an execution in which nothing bad happened.
-#include "sync/sched_internal.h"
-
-// The scheduler only.
-#ifdef SYNC_SCHED
-
 #include <stdlib.h>
 #include <string.h>
+#include "sync/sched_internal.h"
 
 #include "sync/fault.h"
 
@@ -373,5 +369,3 @@ void sched_memory_reset_(int size) {
     }
     buffer_size = size;
 }
-
-#endif  // SYNC_SCHED
