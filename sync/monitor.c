@@ -14,15 +14,22 @@
 //                 wake:B   acquire-release exchange of asleep with 0
 //                 doze:C   acquire-release exchange of asleep with 1, then
 //                 look:D   acquire load of n_ops
-//       The two exchanges are ordered.  If doze:C comes later it sees wake:B, and
-//       look:D sees push:A: the owner doesn't sleep.  Else wake:B reads 1, and
-//       the sender wakes him.
+//       The two exchanges are ordered.  If doze:C comes later it sees wake:B,
+//       and look:D sees push:A: the owner doesn't sleep.  Else wake:B reads 1,
+//       and the sender wakes him.
 //
 //   ORDER(close)  set:A    or of CLOSED into n_ops
 //                 push:B   addition to n_ops
 //       Both are on one word, so a sender either sees CLOSED and takes his
 //       addition back, or is counted before CLOSED: then the closer finds his
 //       operation in the queue, perhaps a moment later.
+//
+//   ORDER(run)    run:A    acquire-release exchange of running with 1, then
+//                 run:B    acquire load of n_ops
+//                 close:A  or of CLOSED into n_ops, then
+//                 close:B  acquire-release read-modify-write of running
+//       run:A and close:B are ordered.  If close:B comes later it reads 1, and
+//       the closer waits; else run:B sees CLOSED, and nothing is run.
 
 #define CLOSED (UINT32_C(1) << 31)
 
@@ -35,8 +42,10 @@ struct sync_monitor {
     uint32_t max_ops;
     int own_thread;
     int looks;  // 0 on a single core
-    int bell;  // -1 if own_thread
+    int bell;   // -1 if own_thread
     struct sync_thread thread;
+
+    int joined;  // Owned by the closer: thread has ended
 
     struct sync_mpsc queue;  // its consumer: see owner
 
@@ -152,7 +161,6 @@ static void doze(struct sync_monitor *m) {
     (void)SYNC_XCHG_ACQREL(&m->asleep, 1);  // ORDER(sleep) doze:C
     if (has_news(m)) {
         (void)SYNC_XCHG_ACQREL(&m->asleep, 0);
-        sync_yield();  // the queue may be cut for a moment
         return;
     }
     (void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER);
@@ -166,6 +174,8 @@ static void *work(void *arg) {
         struct sync_op *op = next_op(m);
         if (op != NULL) {
             op->run(op);  // CALLBACK: nothing is locked
+        } else if (has_news(m)) {
+            sync_yield();  // the queue is cut: let the sender finish
         } else {
             doze(m);
         }
@@ -192,7 +202,7 @@ int sync_monitor_run(struct sync_monitor *m, int max_ops) {
     if (m == NULL || m->own_thread || max_ops < 0) {
         return SYNC_EINVAL;
     }
-    if (SYNC_XCHG_ACQREL(&m->running, 1) != 0) {
+    if (SYNC_XCHG_ACQREL(&m->running, 1) != 0) {  // ORDER(run) run:A
         return SYNC_EBUSY;
     }
     SYNC_STORE(&m->owner, self());
@@ -263,14 +273,15 @@ void sync_monitor_close(struct sync_monitor *m) {
         return;
     }
     wake_owner(m);
-    if (m->own_thread && sync_monitor_is_mine(m)) {
-        sync_thread_detach(&m->thread);
-    } else if (m->own_thread) {
-        (void)sync_thread_join(&m->thread);
-    } else {
-        while (!sync_monitor_is_mine(m) && SYNC_LOAD_ACQ(&m->running)) {
+    if (!m->own_thread) {
+        // ORDER(run) close:B
+        while (!sync_monitor_is_mine(m) &&
+               SYNC_OR_ACQREL(&m->running, 0) != 0) {
             sync_yield();
         }
+    } else if (!sync_monitor_is_mine(m)) {
+        (void)sync_thread_join(&m->thread);
+        m->joined = 1;
     }
     answer_all(m);
 }
@@ -280,6 +291,9 @@ void sync_monitor_free(struct sync_monitor *m) {
         return;
     }
     sync_monitor_close(m);
+    if (m->own_thread && !m->joined) {
+        (void)sync_thread_join(&m->thread);  // it closed its monitor itself
+    }
     if (m->bell >= 0) {
         sync_bell_free(m->bell);
     }

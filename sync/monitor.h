@@ -1,7 +1,7 @@
 // monitor: state that one thread owns, and a queue of operations on it.
 //
-// It is what GOPL calls a monitor goroutine (9.1): variables are confined to one
-// thread; the others don't share them but send operations, and wait for the
+// It is what GOPL calls a monitor goroutine (9.1): variables are confined to
+// one thread; the others don't share them but send operations, and wait for the
 // reply, or don't.
 //
 // That thread is the monitor's own; or it is whatever thread runs the caller's
@@ -35,7 +35,6 @@ extern "C" {
 
 struct sync_monitor;
 
-#ifndef __cplusplus
 // One operation.  run is set by the sender; it is called by the monitor's
 // thread, with nothing locked.  If the sender waits, run calls sync_op_reply()
 // once, after which op may be gone; run may go on without it.  If the sender
@@ -44,7 +43,7 @@ struct sync_op {
     void (*run)(struct sync_op *op);
     // Private.
     struct sync_mpsc_node node;
-    int error;         // Published by replied.
+    int error;  // Published by replied.
     int is_call;
     struct sync_event replied;
 };
@@ -58,8 +57,8 @@ SYNC_API void sync_op_reply(struct sync_op *op);
 // Whether op is run only to be given up.
 SYNC_API int sync_op_is_dropped(const struct sync_op *op);
 
-// Have op run, and wait for its reply.  In the monitor's own thread it is run at
-// once, before what is queued.
+// Have op run, and wait for its reply.  In the monitor's own thread it is run
+// at once, before what is queued.
 //
 // Return 0; SYNC_EBUSY: the queue is full; SYNC_ECLOSED: the monitor was closed
 // before op was run.
@@ -70,9 +69,9 @@ SYNC_API int sync_op_is_dropped(const struct sync_op *op);
 // Locks:   none.
 SYNC_API int sync_monitor_call(struct sync_monitor *m, struct sync_op *op);
 
-// Have op run, and don't wait.  If the monitor is closed first, op->run is called
-// too, by the closing thread, with sync_op_is_dropped(op): it must then only give
-// up what op holds.
+// Have op run, and don't wait.  If the monitor is closed first, op->run is
+// called too, by the closing thread, with sync_op_is_dropped(op): it must then
+// only give up what op holds.
 //
 // Return 0, SYNC_EBUSY or SYNC_ECLOSED.
 //
@@ -81,7 +80,6 @@ SYNC_API int sync_monitor_call(struct sync_monitor *m, struct sync_op *op);
 // Blocks:  no.
 // Locks:   none.
 SYNC_API int sync_monitor_send(struct sync_monitor *m, struct sync_op *op);
-#endif
 
 // Make a monitor: with a thread of its own, or, if own_thread is 0, run by the
 // caller's loop.  At most max_ops operations wait in its queue; 0: any number.
@@ -100,12 +98,14 @@ SYNC_API int sync_monitor_new(int own_thread, uint32_t max_ops,
 // SYNC_ECLOSED.  What is being run is finished.  Closing again does nothing.
 //
 // Threads: any, the monitor's own included.
-// Blocks:  until the monitor's own thread has ended, unless this is it.
+// Blocks:  until the monitor's own thread has ended, unless this is it: then
+//          sync_monitor_free() does that.
 SYNC_API void sync_monitor_close(struct sync_monitor *m);
 
 // Close and free.  NULL is allowed.
 //
-// Threads: any but the monitor's own; no other call may be in progress or follow,
+// Threads: any but the monitor's own; no other call may be in progress or
+// follow,
 //          but for calls that have been answered.
 SYNC_API void sync_monitor_free(struct sync_monitor *m);
 
@@ -113,9 +113,10 @@ SYNC_API void sync_monitor_free(struct sync_monitor *m);
 // thread; else SYNC_EINVAL.  Poll it; don't read it.
 SYNC_API int sync_monitor_fd(const struct sync_monitor *m);
 
-// Run up to max_ops queued operations.  The calling thread is the monitor's from
-// now on, until another calls this.  Return how many were run; SYNC_EINVAL for a
-// monitor that has a thread; SYNC_EBUSY if another thread is in this function.
+// Run up to max_ops queued operations.  The calling thread is the monitor's
+// from now on, until another calls this.  Return how many were run; SYNC_EINVAL
+// for a monitor that has a thread; SYNC_EBUSY if another thread is in this
+// function.
 //
 // Threads: one at a time.
 // Blocks:  no.

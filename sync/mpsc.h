@@ -13,8 +13,6 @@
 #include "sync/annotate.h"
 #include "sync/atomic.h"
 
-#ifndef __cplusplus
-
 struct sync_mpsc_node {
     SYNC_ATOMIC(struct sync_mpsc_node *) next;
 };
@@ -29,6 +27,8 @@ struct sync_mpsc {
     struct sync_mpsc_node *first;
     struct sync_mpsc_node stub;
 };
+
+#ifndef __cplusplus
 
 // Make q empty.  It must not be moved afterwards.
 static inline void sync_mpsc_init(struct sync_mpsc *q) {

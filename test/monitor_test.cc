@@ -1,0 +1,298 @@
+#include "sync/monitor.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "sync/error.h"
+#include "test/support/thread.h"
+
+namespace {
+
+struct Freer {
+    void operator()(sync_monitor *m) const {
+        sync_monitor_free(m);
+    }
+};
+using Monitor = std::unique_ptr<sync_monitor, Freer>;
+
+Monitor New(bool own_thread, uint32_t max_ops = 0) {
+    sync_monitor *m = nullptr;
+    EXPECT_EQ(sync_monitor_new(own_thread, max_ops, &m), SYNC_OK);
+    return Monitor(m);
+}
+
+// An operation that runs a function; a call is replied to by it.
+struct Op : sync_op {
+    template <typename Function>
+    explicit Op(Function f, bool replies = true)
+        : sync_op(), function(f), reply(replies) {
+        run = [](sync_op *o) {
+            Op *self = static_cast<Op *>(o);
+            bool is_call = self->reply;  // self may be gone after function
+            self->function(self);
+            if (is_call) {
+                sync_op_reply(o);
+            }
+        };
+    }
+    std::function<void(Op *)> function;
+    bool reply;
+};
+
+bool Readable(int fd) {
+    pollfd p = {fd, POLLIN, 0};
+    return poll(&p, 1, 0) == 1;
+}
+
+TEST(Monitor, CallRunsInItsThreadAndWaitsForTheReply) {
+    Monitor m = New(true);
+    int state = 0;
+    for (int i = 1; i <= 100; i++) {
+        Op add([&](Op *) {
+            state++;
+            EXPECT_TRUE(sync_monitor_is_mine(m.get()));
+        });
+        EXPECT_EQ(sync_monitor_call(m.get(), &add), SYNC_OK);
+        EXPECT_EQ(state, i);
+        EXPECT_FALSE(sync_monitor_is_mine(m.get()));
+    }
+}
+
+TEST(Monitor, OperationsOfOneSenderRunInOrder) {
+    Monitor m = New(true);
+    std::vector<int> log;
+    std::vector<std::unique_ptr<Op>> ops;
+    for (int i = 0; i < 100; i++) {
+        ops.push_back(
+            std::make_unique<Op>([&, i](Op *) { log.push_back(i); }, false));
+        EXPECT_EQ(sync_monitor_send(m.get(), ops.back().get()), SYNC_OK);
+    }
+    Op last([&](Op *) { EXPECT_EQ(log.size(), 100u); });
+    EXPECT_EQ(sync_monitor_call(m.get(), &last), SYNC_OK);
+    for (int i = 0; i < 100; i++) {
+        EXPECT_EQ(log[size_t(i)], i);
+    }
+}
+
+TEST(Monitor, StateIsItsThreadsAlone) {
+    Monitor m = New(true);
+    int balance = 0;  // plain: TSan sees whoever else touches it
+    std::vector<std::unique_ptr<Thread>> customers;
+    for (int i = 0; i < 4; i++) {
+        customers.push_back(std::make_unique<Thread>([&] {
+            for (int n = 0; n < 200; n++) {
+                Op deposit([&](Op *) { balance++; });
+                EXPECT_EQ(sync_monitor_call(m.get(), &deposit), SYNC_OK);
+            }
+        }));
+    }
+    customers.clear();
+    int seen = 0;
+    Op look([&](Op *) { seen = balance; });
+    sync_monitor_call(m.get(), &look);
+    EXPECT_EQ(seen, 800);
+}
+
+TEST(Monitor, CallInItsOwnThreadRunsAtOnce) {
+    Monitor m = New(true);
+    bool inner_ran = false;
+    Op outer([&](Op *) {
+        Op inner([&](Op *) { inner_ran = true; });
+        EXPECT_EQ(sync_monitor_call(m.get(), &inner), SYNC_OK);
+        EXPECT_TRUE(inner_ran);
+    });
+    EXPECT_EQ(sync_monitor_call(m.get(), &outer), SYNC_OK);
+    EXPECT_TRUE(inner_ran);
+}
+
+// Holds up a monitor's thread until it is destroyed.
+class Holdup {
+   public:
+    explicit Holdup(sync_monitor *m)
+        : op_(
+              [this](Op *) {
+                  sync_event_set(&held_);
+                  sync_event_wait(&go_, SYNC_NEVER, nullptr);
+                  sync_event_set(&gone_);
+              },
+              false) {
+        sync_monitor_send(m, &op_);
+        sync_event_wait(&held_, SYNC_NEVER, nullptr);
+    }
+    ~Holdup() {
+        sync_event_set(&go_);
+        sync_event_wait(&gone_, SYNC_NEVER, nullptr);
+    }
+
+   private:
+    sync_event held_ = {};
+    sync_event go_ = {};
+    sync_event gone_ = {};
+    Op op_;
+};
+
+TEST(Monitor, FullQueueIsBusy) {
+    Monitor m = New(true, 2);
+    int ran = 0;
+    auto count = [&](Op *) { ran++; };
+    Op a(count, false), b(count, false), c(count, false), d(count);
+    {
+        Holdup holdup(m.get());
+        EXPECT_EQ(sync_monitor_send(m.get(), &a), SYNC_OK);
+        EXPECT_EQ(sync_monitor_send(m.get(), &b), SYNC_OK);
+        EXPECT_EQ(sync_monitor_send(m.get(), &c), SYNC_EBUSY);
+        EXPECT_EQ(sync_monitor_call(m.get(), &d), SYNC_EBUSY);
+    }
+    m.reset();
+    EXPECT_EQ(ran, 2);  // run or dropped, once each; not those refused
+}
+
+TEST(Monitor, CloseAnswersThoseWhoWait) {
+    Monitor m = New(true);
+    std::atomic<int> refused{0};
+    bool dropped = false;
+    Op sent([&](Op *self) { dropped = sync_op_is_dropped(self); }, false);
+    std::vector<std::unique_ptr<Thread>> callers;
+    std::unique_ptr<Thread> closer;
+    {
+        Holdup holdup(m.get());
+        for (int i = 0; i < 3; i++) {
+            callers.push_back(std::make_unique<Thread>([&] {
+                Op op([](Op *) { ADD_FAILURE() << "run after close"; });
+                if (sync_monitor_call(m.get(), &op) == SYNC_ECLOSED) {
+                    refused++;
+                }
+            }));
+            callers.back()->AwaitAsleep();
+        }
+        EXPECT_EQ(sync_monitor_send(m.get(), &sent), SYNC_OK);
+        closer = std::make_unique<Thread>([&] { sync_monitor_close(m.get()); });
+        closer->AwaitAsleep();  // it waits for the operation that runs
+        Op late([](Op *) { ADD_FAILURE() << "run after close"; });
+        EXPECT_EQ(sync_monitor_send(m.get(), &late), SYNC_ECLOSED);
+    }
+    closer->Join();
+    callers.clear();
+    EXPECT_EQ(refused, 3);
+    EXPECT_TRUE(dropped);
+    sync_monitor_close(m.get());  // again: nothing
+}
+
+TEST(Monitor, MayBeClosedByItsOwnThread) {
+    for (int i = 0; i < 50; i++) {
+        Monitor m = New(true);
+        Op close([&](Op *) { sync_monitor_close(m.get()); });
+        EXPECT_EQ(sync_monitor_call(m.get(), &close), SYNC_OK);
+        Op late([](Op *) { ADD_FAILURE() << "run after close"; });
+        EXPECT_EQ(sync_monitor_call(m.get(), &late), SYNC_ECLOSED);
+        m.reset();  // while the thread may still be on its way out
+    }
+}
+
+TEST(Monitor, LoopSeesWorkOnTheDescriptor) {
+    Monitor m = New(false);
+    int fd = sync_monitor_fd(m.get());
+    int ran = 0;
+    auto count = [&](Op *) { ran++; };
+    Op a(count, false), b(count, false), c(count, false);
+    EXPECT_FALSE(Readable(fd));
+    EXPECT_EQ(sync_monitor_run(m.get(), 10), 0);
+    EXPECT_FALSE(Readable(fd));
+    for (Op *op : {&a, &b, &c}) {
+        EXPECT_EQ(sync_monitor_send(m.get(), op), SYNC_OK);
+    }
+    EXPECT_TRUE(Readable(fd));
+    EXPECT_EQ(sync_monitor_run(m.get(), 2), 2);
+    EXPECT_TRUE(Readable(fd));  // one is left
+    EXPECT_EQ(sync_monitor_run(m.get(), 2), 1);
+    EXPECT_EQ(ran, 3);
+    EXPECT_FALSE(Readable(fd));
+    EXPECT_EQ(sync_monitor_send(m.get(), &a), SYNC_OK);
+    EXPECT_TRUE(Readable(fd));
+    EXPECT_EQ(sync_monitor_run(m.get(), 2), 1);
+}
+
+TEST(Monitor, LoopServesOtherThreads) {
+    Monitor m = New(false);
+    int n = 0;
+    std::atomic<int> callers{4};
+    std::vector<std::unique_ptr<Thread>> threads;
+    for (int i = 0; i < 4; i++) {
+        threads.push_back(std::make_unique<Thread>([&] {
+            for (int k = 0; k < 100; k++) {
+                Op op([&](Op *) { n++; });
+                EXPECT_EQ(sync_monitor_call(m.get(), &op), SYNC_OK);
+            }
+            callers--;
+        }));
+    }
+    // An event loop: sleeps on the descriptor, works in bounded steps.
+    for (int served = 0; served < 400;) {
+        pollfd p = {sync_monitor_fd(m.get()), POLLIN, 0};
+        EXPECT_EQ(poll(&p, 1, -1), 1);
+        served += sync_monitor_run(m.get(), 3);
+    }
+    threads.clear();
+    EXPECT_EQ(n, 400);
+}
+
+TEST(Monitor, LoopIsClosedWhileOthersWait) {
+    Monitor m = New(false);
+    Thread caller([&] {
+        Op op([](Op *) { ADD_FAILURE() << "nobody runs it"; });
+        EXPECT_EQ(sync_monitor_call(m.get(), &op), SYNC_ECLOSED);
+    });
+    caller.AwaitAsleep();
+    sync_monitor_close(m.get());
+    caller.Join();
+    EXPECT_EQ(sync_monitor_run(m.get(), 1), 0);
+}
+
+TEST(Monitor, MisuseIsAnError) {
+    Monitor threaded = New(true), loop = New(false);
+    EXPECT_EQ(sync_monitor_fd(nullptr), SYNC_EINVAL);
+    EXPECT_EQ(sync_monitor_fd(threaded.get()), SYNC_EINVAL);
+    EXPECT_EQ(sync_monitor_run(threaded.get(), 1), SYNC_EINVAL);
+    EXPECT_EQ(sync_monitor_run(loop.get(), -1), SYNC_EINVAL);
+    Op reenter(
+        [&](Op *) { EXPECT_EQ(sync_monitor_run(loop.get(), 1), SYNC_EBUSY); },
+        false);
+    sync_monitor_send(loop.get(), &reenter);
+    EXPECT_EQ(sync_monitor_run(loop.get(), 1), 1);
+    sync_monitor_free(nullptr);
+}
+
+TEST(MonitorStress, CloseMeetsCallersAtAnyMoment) {
+    for (int round = 0; round < 200; round++) {
+        Monitor m = New(true, round % 3 == 0 ? 2 : 0);
+        int ran = 0;
+        int answered = 0;
+        std::vector<std::unique_ptr<Thread>> callers;
+        std::atomic<int> ok{0};
+        for (int i = 0; i < 3; i++) {
+            callers.push_back(std::make_unique<Thread>([&] {
+                int error;
+                do {
+                    Op op([&](Op *) { ran++; });
+                    error = sync_monitor_call(m.get(), &op);
+                    ok += error == SYNC_OK;
+                } while (error != SYNC_ECLOSED);
+            }));
+        }
+        for (int i = 0; i < round % 50; i++) {
+            std::this_thread::yield();
+        }
+        sync_monitor_close(m.get());
+        callers.clear();
+        answered = ok;
+        EXPECT_EQ(ran, answered);
+    }
+}
+
+}  // namespace
