@@ -14,7 +14,7 @@ static void require(int holds, const char *invariant) {
 }
 
 struct found {
-    uint64_t entries, bytes;
+    uint64_t entries, bytes, outdated;
 };
 
 static void check_entry(struct shard *s, struct table_place place,
@@ -25,6 +25,7 @@ static void check_entry(struct shard *s, struct table_place place,
 
     (void)place;
     found->entries++;
+    found->outdated += ((word ^ SYNC_LOAD(&s->stamp)) & ENTRY_GENERATION) != 0;
     found->bytes += memo_entry_bytes_(s->memo, e);
     require(SYNC_LOAD(&e->refs) >= 1, "references");
     require((word & ENTRY_RETIRED) == 0, "retired");
@@ -51,7 +52,7 @@ static uint64_t count_flights(const struct shard *s,
 }
 
 void memo_check_owned_(struct shard *s, void *unused) {
-    struct found found = {0, 0};
+    struct found found = {0, 0, 0};
     uint64_t n_retired = 0, retired_bytes = 0;
     struct entry *e;
 
@@ -59,6 +60,7 @@ void memo_check_owned_(struct shard *s, void *unused) {
     (void)memo_table_walk_owned_(s, 0, UINT64_MAX, check_entry, &found);
     require(found.entries == s->table.n_entries, "counts");
     require(found.bytes == s->entry_bytes, "counts");
+    require(found.outdated == s->n_outdated, "counts");
     require(count_flights(s, s->flights) == s->n_flights, "counts");
     require(s->n_running >= s->n_flights, "counts");
     for (e = s->retired; e != NULL; e = e->next) {

@@ -261,6 +261,7 @@ struct shard {
     uint64_t n_retired, retired_bytes;
     uint64_t reclaim_at;  // n_retired that makes the next scan worth it
     uint64_t swept_to;    // groups of the table already swept
+    uint64_t n_outdated, outdated_bytes;  // resident, of old generations
     uint64_t unswept_clears;  // generations that may still have entries
     int sweeping;             // entries of old generations may be left
     int written;              // the last step changed the table

@@ -225,11 +225,12 @@ uint32_t memo_loads_on_this_thread_(const struct memo *m) {
 // caches; it is taken only inside loads.
 static SYNC_GLOBAL struct sync_mutex wait_graph_mu;
 
-// Whether f is one of r's, or waits for one, directly or not.
-static int leads_to_locked(const struct memo_load *f, const struct running *r) {
+// Whether f is one of r's, or waits for one, directly or not.  Who waits for a
+// flight that is done waits no more, even if he hasn't noticed yet.
+static int leads_to_locked(struct memo_load *f, const struct running *r) {
     size_t i;
 
-    for (; f != NULL; f = f->waits_for) {
+    for (; f != NULL && !sync_event_is_set(&f->done); f = f->waits_for) {
         for (i = 0; i < r->n; i++) {
             if (f == r->flights[i]) {
                 return 1;

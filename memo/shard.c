@@ -27,9 +27,21 @@
 
 // ------------------------------------------------------------------ retiring
 
+static uint64_t generation(const struct shard *s) {
+    return SYNC_LOAD(&s->stamp) & ENTRY_GENERATION;
+}
+
+static int is_of_this_generation(const struct shard *s, const struct entry *e) {
+    return (SYNC_LOAD(&e->word) & ENTRY_GENERATION) == generation(s);
+}
+
 static void retire(struct shard *s, struct entry *e) {
     size_t bytes = memo_entry_bytes_(s->memo, e);
 
+    if (!is_of_this_generation(s, e)) {
+        s->n_outdated--;
+        s->outdated_bytes -= bytes;
+    }
     e->shard = s;
     (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);  // ORDER(retire) retire:A
     e->next = s->retired;
@@ -114,14 +126,6 @@ void memo_reclaim_owned_(struct shard *s, void *unused) {
 }
 
 // ------------------------------------------------------------------ storing
-
-static uint64_t generation(const struct shard *s) {
-    return SYNC_LOAD(&s->stamp) & ENTRY_GENERATION;
-}
-
-static int is_of_this_generation(const struct shard *s, const struct entry *e) {
-    return (SYNC_LOAD(&e->word) & ENTRY_GENERATION) == generation(s);
-}
 
 // Drop entry e from the table.
 static void drop(struct shard *s, struct table_place place, struct entry *e) {
@@ -380,6 +384,8 @@ static void next_generation(struct shard *s) {
         s->unswept_clears = 1;
     }
     SYNC_STORE_REL(&s->stamp, next | ENTRY_USES);  // ORDER(stamp) clear:A
+    s->n_outdated = s->table.n_entries;
+    s->outdated_bytes = s->entry_bytes;
     s->swept_to = 0;
     s->sweeping = 1;
 }
@@ -423,8 +429,8 @@ void memo_stats_owned_(struct shard *s, void *memo_stats) {
     stats->load_failures += s->load_failures;
     stats->detached += s->detached;
     stats->load_ns += s->load_ns;
-    stats->entries += s->table.n_entries;
-    stats->bytes += s->entry_bytes;
+    stats->entries += s->table.n_entries - s->n_outdated;
+    stats->bytes += s->entry_bytes - s->outdated_bytes;
     stats->flights += s->n_running;
     stats->retired += s->n_retired;
     stats->retired_bytes += s->retired_bytes;
