@@ -34,9 +34,9 @@ struct Op : sync_op {
         : sync_op(), function(f), reply(replies) {
         run = [](sync_op *o) {
             Op *self = static_cast<Op *>(o);
-            bool is_call = self->reply;  // self may be gone after function
+            bool must_reply = self->reply;  // self may be gone after function
             self->function(self);
-            if (is_call) {
+            if (must_reply) {
                 sync_op_reply(o);
             }
         };
