@@ -109,7 +109,9 @@ static void draw_lots(void) {
 
 // Up to this choice, all is as it was in the last execution.
 static int repeated;
-// What is still to be tried at each choice; the agent being tried.
+// What there was to choose from; what is still to be tried; what is being
+// tried.
+static sched_set offered[SCHED_MAX_STEPS + 1];
 static sched_set to_try[SCHED_MAX_STEPS + 1];
 static uint8_t tried[SCHED_MAX_STEPS + 1];
 
@@ -119,8 +121,11 @@ static int choose_every(sched_set enabled, int usual, int can_preempt) {
         if (!can_preempt) {  // but buffers may always drain
             set &= sched_bit_(usual) | ~(sched_set)0 << SYNC_SCHED_THREADS;
         }
+        offered[choices] = enabled;
         to_try[choices] = set & ~sched_bit_(usual);
         tried[choices] = (uint8_t)usual;
+    } else if (enabled != offered[choices]) {
+        sched_fail_differs_();
     }
     return tried[choices];
 }
@@ -247,6 +252,10 @@ void sched_failf_(const char *format, ...) {
     sched_stop_();
 }
 
+void sched_fail_differs_(void) {
+    sched_failf_("not deterministic: the same choices led elsewhere");
+}
+
 void sched_fail_(const char *what, const char *where) {
     sched_failf_("%s: %s", what, where);
 }
@@ -335,9 +344,6 @@ int sched_choose_(sched_set enabled, int current) {
         choice[++choices] = USUAL;
     }
     int agent = choose(enabled, usual, can_go_on);
-    if (!(enabled & sched_bit_(agent))) {
-        sched_failf_("the test isn't deterministic: see sync/sched.h");
-    }
     if (agent != usual) {
         choice[choices] = (uint8_t)agent;
         preemptions += can_go_on && agent < SYNC_SCHED_THREADS;
@@ -366,6 +372,9 @@ static void execute(const struct sched_test *test) {
     }
     sched_run_(test);
     if (outcome == RUNNING) {
+        if (choices < repeated || sched_order_was_short_()) {
+            sched_fail_differs_();
+        }
         if (test->check != NULL) {
             test->check(test->arg);
         }

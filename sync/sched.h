@@ -23,7 +23,8 @@
 //                  SYNC_DATA_WRITE() or SYNC_INIT() names, and no chain of
 //                  release and acquire between them: C11's rule, checked by
 //                  vector clocks, whatever the order that they ran in
-//   use after free of memory from sync_alloc()
+//   use after free of memory from sync_alloc(); use after return of a variable
+//                  on the stack of another thread
 //   too large      more threads, memory or objects than there is room for
 //
 // Which memory model.  Atomics are sequentially consistent, or, with tso, as on

@@ -33,10 +33,17 @@ static void make_stacks(void) {
     }
 }
 
-int sched_is_guard_(const void *address) {
+int sched_stack_owner_(const volatile void *address) {
     uintptr_t offset = (uintptr_t)address - (uintptr_t)stacks;
-    return stacks != NULL && offset < SYNC_SCHED_THREADS * (size_t)SLICE &&
-           offset % SLICE < GUARD_SIZE;
+    return stacks != NULL && offset < SYNC_SCHED_THREADS * (size_t)SLICE
+               ? (int)(offset / SLICE)
+               : SCHED_NOBODY;
+}
+
+int sched_is_guard_(const volatile void *address) {
+    int owner = sched_stack_owner_(address);
+    return owner != SCHED_NOBODY &&
+           (uintptr_t)address < (uintptr_t)stack_of(owner);
 }
 
 #ifdef SCHED_BY_HAND

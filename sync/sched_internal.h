@@ -128,8 +128,11 @@ void sched_coroutine_make_(struct sched_coroutine *c, int thread,
 void sched_coroutine_switch_(struct sched_coroutine *from,
                              struct sched_coroutine *to);
 
-// Return whether address is in the guard page of a stack.
-int sched_is_guard_(const void *address);
+// Whose stack address is in, or SCHED_NOBODY.
+int sched_stack_owner_(const volatile void *address);
+
+// Return whether address is below a stack, where nothing may be.
+int sched_is_guard_(const volatile void *address);
 
 // sched_memory.c -------------------------------------------------------------
 
@@ -175,6 +178,10 @@ void sched_run_(const struct sched_test *test);
 // Stop the execution, from within it: sched_run_() returns.  Not in main.
 SYNC_NORETURN void sched_stop_(void);
 
+// Return whether address is on the stack of another thread, which has left the
+// function whose variable was there.
+int sched_is_left_(const volatile void *address);
+
 // What the next operation of agent would touch in this state; returns how many.
 int sched_touches_(int agent, struct sched_touch touch[2]);
 
@@ -195,6 +202,9 @@ int sched_order_choose_(sched_set enabled, int usual);
 
 // Another mode has chosen agent.
 void sched_order_choice_(int agent);
+
+// Whether the execution has ended before it came to what was to be new in it.
+int sched_order_was_short_(void);
 
 // Prepare the next execution; return 0 if there is none.
 int sched_order_next_(void);
@@ -228,5 +238,7 @@ void sched_mind_writes_(void);
 // Fail the execution.
 SYNC_NORETURN void sched_failf_(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
+// ... for a step of it is not what it was in the last execution.
+SYNC_NORETURN void sched_fail_differs_(void);
 
 #endif  // MEMO_SYNC_SCHED_INTERNAL_H_

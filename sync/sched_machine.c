@@ -47,6 +47,7 @@ struct thread {
     void *arg;
     void *result;
     struct at_exit *at_exit;
+    struct _Unwind_Exception unwinding;  // not on the stack that is unwound
 };
 
 static struct thread threads[SYNC_SCHED_THREADS + 1];  // the last is main
@@ -114,6 +115,19 @@ void sched_stop_(void) {
     stopped = 1;
     switch_to(SCHED_MAIN);
     abort();
+}
+
+int sched_is_left_(const volatile void *address) {
+    int owner = sched_stack_owner_(address);
+    if (owner == SCHED_NOBODY || owner == sync_sched_self_) {
+        return 0;
+    }
+#ifdef SCHED_BY_HAND
+    if ((uintptr_t)address < (uintptr_t)threads[owner].coroutine.sp) {
+        return 1;
+    }
+#endif
+    return threads[owner].state == ENDED;
 }
 
 // Thread is free to go on: bring it to its next operation.
@@ -296,7 +310,7 @@ static int finds_expected(const struct sched_op *op) {
                                           op->expected, op->size) == 0;
 }
 
-static void do_atomic(const volatile void *p, size_t size, const void *expected,
+static void do_atomic(volatile void *p, size_t size, const void *expected,
                       int bits, const char *where) {
     int self = sync_sched_self_;
     struct sched_op *op = &threads[self].op;
@@ -319,14 +333,14 @@ static void do_atomic(const volatile void *p, size_t size, const void *expected,
     }
 }
 
-void sync_sched_op_(const volatile void *p, size_t size, int bits,
+void sync_sched_op_(volatile void *p, size_t size, int bits,
                     const char *where) {
     if (sync_sched_self_ != SCHED_MAIN) {
         do_atomic(p, size, NULL, bits, where);
     }
 }
 
-void sync_sched_cas_(const volatile void *p, size_t size, const void *expected,
+void sync_sched_cas_(volatile void *p, size_t size, const void *expected,
                      int bits, const char *where) {
     if (sync_sched_self_ != SCHED_MAIN) {
         do_atomic(p, size, expected, bits, where);
@@ -551,9 +565,8 @@ static _Unwind_Reason_Code stop_unwinding(int version, _Unwind_Action actions,
 }
 
 void sync_thread_exit(void) {
-    struct _Unwind_Exception exception;
-    memset(&exception, 0, sizeof exception);
-    _Unwind_ForcedUnwind(&exception, stop_unwinding, NULL);
+    _Unwind_ForcedUnwind(&threads[sync_sched_self_].unwinding, stop_unwinding,
+                         NULL);
     abort();
 }
 

@@ -79,6 +79,9 @@ static void check_alive(const volatile void *p, const char *where) {
                          : "access outside of any block",
                      where);
     }
+    if (sched_is_left_(p)) {
+        sched_failf_("use after return: %s", where);
+    }
 }
 
 void *sync_alloc(size_t size) {
@@ -178,7 +181,7 @@ static void note_read(struct sched_object *o, int thread, const char *where) {
     o->read_where = where;
 }
 
-void sync_sched_data_(const volatile void *p, int bits, const char *where) {
+void sync_sched_data_(volatile void *p, int bits, const char *where) {
     int thread = sync_sched_self_;
     if (thread == SCHED_MAIN) {
         return;

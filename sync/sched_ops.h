@@ -14,6 +14,9 @@
 // Threads of one execution, the ones a test starts included.
 #define SYNC_SCHED_THREADS 16
 
+// (No pointer below is to const, for gcc believes that what is passed as such,
+// and has no value yet, will be read.)
+
 // What an operation does: bits.
 enum {
     SYNC_READS_ = 1,
@@ -25,16 +28,15 @@ enum {
 };
 
 // Wait for the calling thread's turn to do what bits say to the atomic at p.
-void sync_sched_op_(const volatile void *p, size_t size, int bits,
-                    const char *where);
+void sync_sched_op_(volatile void *p, size_t size, int bits, const char *where);
 
 // The same for a compare-and-swap, which doesn't write if it finds another
 // value than *expected.
-void sync_sched_cas_(const volatile void *p, size_t size, const void *expected,
+void sync_sched_cas_(volatile void *p, size_t size, const void *expected,
                      int bits, const char *where);
 
 // Not switch points: only checked for being ordered with all other accesses.
-void sync_sched_data_(const volatile void *p, int bits, const char *where);
+void sync_sched_data_(volatile void *p, int bits, const char *where);
 
 // The functions of sync/atomic.h that are switch points, with where they are
 // called.
@@ -58,11 +60,12 @@ extern int sync_sched_self_;
 #define SYNC_VALUE_(p) __typeof__((void)0, *(p))
 
 // n makes names unique, so that operations may be arguments of operations.
-#define SYNC_LOAD_N_(n, p, bits, order)                         \
-    __extension__({                                             \
-        __typeof__(p) p_##n = (p);                              \
-        sync_sched_op_(p_##n, sizeof *p_##n, bits, SYNC_HERE_); \
-        atomic_load_explicit(p_##n, order);                     \
+#define SYNC_LOAD_N_(n, p, bits, order)                                        \
+    __extension__({                                                            \
+        __typeof__(p) p_##n = (p);                                             \
+        sync_sched_op_((volatile void *)(uintptr_t)p_##n, sizeof *p_##n, bits, \
+                       SYNC_HERE_);                                            \
+        atomic_load_explicit(p_##n, order);                                    \
     })
 #define SYNC_UPDATE_N_(n, p, v, bits, operation, order)         \
     __extension__({                                             \
@@ -146,7 +149,8 @@ extern int sync_sched_self_;
     SYNC_CAS_(p, expected, desired, SYNC_SYNCHRONIZES_, memory_order_acq_rel, \
               memory_order_acquire)
 
-#define SYNC_DATA_READ(p) sync_sched_data_((p), SYNC_READS_, SYNC_HERE_)
+#define SYNC_DATA_READ(p) \
+    sync_sched_data_((volatile void *)(uintptr_t)(p), SYNC_READS_, SYNC_HERE_)
 #define SYNC_DATA_WRITE(p) sync_sched_data_((p), SYNC_WRITES_, SYNC_HERE_)
 
 // All that must be as it was before the first execution is in one section.

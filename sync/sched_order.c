@@ -228,9 +228,15 @@ int sched_order_choose_(sched_set enabled, int usual) {
         s->enabled = enabled;
         s->to_try = sched_bit_(s->agent);
         s->asleep = asleep;
+    } else if (enabled != s->enabled) {
+        sched_fail_differs_();
     }
     order_step(s->agent, step >= repeated);
     return s->agent;
+}
+
+int sched_order_was_short_(void) {
+    return step < repeated;
 }
 
 int sched_order_next_(void) {
