@@ -82,15 +82,15 @@ struct fetch_options {
     uint32_t max_connections_per_host;  // 6, host and port as in the URL; over
                                         // HTTP/2, which shares one, each
                                         // transfer counts for one
-    uint64_t max_body_bytes;     // 64 MiB
-    uint64_t max_header_bytes;   // 256 KiB, redirects included
-    int64_t connect_timeout_ns;  // 10 s
-    int64_t timeout_ns;          // 60 s, from the call to the last byte
-    const char *user_agent;      // copied;  NULL: "memo/" and its version
-    const char *proxy;           // copied;  NULL: as libcurl finds it in the
-                                 // environment (http_proxy, ...);  "": none
-    fetch_ended_fn *ended;       // NULL: nobody is told
-    void *ended_arg;             // its first argument
+    uint64_t max_body_bytes;            // 64 MiB
+    uint64_t max_header_bytes;          // 256 KiB, redirects included
+    int64_t connect_timeout_ns;         // 10 s
+    int64_t timeout_ns;                 // 60 s, from the call to the last byte
+    const char *user_agent;  // copied;  NULL: "memo/" and its version
+    const char *proxy;       // copied;  NULL: as libcurl finds it in the
+                             // environment (http_proxy, ...);  "": none
+    fetch_ended_fn *ended;   // NULL: nobody is told
+    void *ended_arg;         // its first argument
     const struct memo_options *cache;  // copied; its load and load_arg must be
                                        // zero;  NULL: memo's defaults
 };
