@@ -185,6 +185,22 @@ TEST(Chan, NoChannelIsNeverReady) {
     EXPECT_EQ(n, 5);
 }
 
+TEST(Chan, MayBeFreedByTheReceiverOfItsLastValue) {
+    for (int i = 0; i < 200; i++) {
+        sync_chan *c = sync_chan_new(sizeof(int), size_t(i % 2));
+        Thread sender([c] {
+            int n = 1;
+            EXPECT_EQ(sync_chan_send(c, &n, SYNC_NEVER, nullptr), SYNC_OK);
+        });
+        if (i % 4 == 0) {
+            sender.AwaitAsleep();
+        }
+        int n = 0;
+        EXPECT_EQ(sync_chan_recv(c, &n, SYNC_NEVER, nullptr), SYNC_OK);
+        sync_chan_free(c);
+    }
+}
+
 TEST(Chan, ValuesMayBeOfNoSize) {
     Chan c(sync_chan_new(0, 2));
     char any = 0;

@@ -15,10 +15,13 @@
 struct Config {
     const char *name;
     uint32_t shards;
+    uint32_t engine;
 };
 
 inline std::vector<Config> Configs() {
-    return {{"lock_one_shard", 1}, {"lock", 0}};
+    return {{"lock_one_shard", 1, MEMO_ENGINE_LOCK},
+            {"lock", 0, MEMO_ENGINE_LOCK},
+            {"monitor", 0, MEMO_ENGINE_MONITOR}};
 }
 
 inline std::string NameOf(const testing::TestParamInfo<Config> &tested) {
@@ -33,6 +36,7 @@ inline memo_options OptionsOf(const Config &config) {
     memo_options options = {};
     options.size = sizeof(options);
     options.shards = config.shards;
+    options.engine = config.engine;
     return options;
 }
 
