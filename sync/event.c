@@ -72,6 +72,7 @@ static int sleep_until_set(struct sync_event *e, int64_t deadline_ns) {
 // Take the watchers in *list and return 1; or return 0 if another thread has.
 static int seal(struct sync_event *e, struct sync_list *list) {
     sync_mutex_lock(&e->mu);
+    SYNC_DATA_WRITE(&e->watchers);
     *list = e->watchers;
     e->watchers.first = &sealed;
     sync_mutex_unlock(&e->mu);
@@ -98,6 +99,7 @@ void sync_event_set(struct sync_event *e) {
         struct sync_watcher *w =
             SYNC_CONTAINER(link, struct sync_watcher, link);
 
+        SYNC_DATA_READ(w);
         w->fn(w);  // CALLBACK: nothing is locked
     }
 }
@@ -106,6 +108,7 @@ int sync_event_watch(struct sync_event *e, struct sync_watcher *w) {
     int is_sealed;
 
     sync_mutex_lock(&e->mu);
+    SYNC_DATA_WRITE(&e->watchers);
     is_sealed = e->watchers.first == &sealed;
     if (!is_sealed) {
         sync_list_push(&e->watchers, &w->link);
@@ -121,6 +124,7 @@ int sync_event_unwatch(struct sync_event *e, struct sync_watcher *w) {
     int is_sealed;
 
     sync_mutex_lock(&e->mu);
+    SYNC_DATA_WRITE(&e->watchers);
     is_sealed = e->watchers.first == &sealed;
     if (!is_sealed) {
         sync_list_remove(&e->watchers, &w->link);
@@ -195,6 +199,9 @@ static int wait_noted(struct sync_event *e, int64_t deadline_ns,
         (void)sleep_until_fired(&w, NOTED_BY_EVENT, SYNC_NEVER);
         error = SYNC_OK;
     }
+    // LIFETIME: the setter and the notifier have done their last with w.
+    SYNC_DATA_WRITE(&w.of_event);
+    SYNC_DATA_WRITE(&w.of_note);
     return error;
 }
 
