@@ -132,6 +132,17 @@ static void setup_watched(void *arg) {
     watch(&counters[3]);
 }
 
+static void set_watch_regret(void *arg, int id) {
+    (void)arg;
+    if (id == SETTER) {
+        set();
+    } else if (id == 1) {
+        unwatch(&counters[id]);
+    } else {
+        watch(&counters[0]);
+    }
+}
+
 static void regret(void *arg, int id) {
     (void)arg;
     if (id == SETTER) {
@@ -222,9 +233,12 @@ SCHED_CASES(
      {3, setup, broadcast_in_time, check, NULL},
      {.mode = SCHED_ALL}},
     {"WatchAndRegret",
-     {3, setup, watch_and_regret, check, NULL},
+     {2, setup, watch_and_regret, check, NULL},
      {.mode = SCHED_ALL}},
     {"Regret", {3, setup_watched, regret, check, NULL}, {.mode = SCHED_ALL}},
+    {"SetWatchRegret",
+     {3, setup_watched, set_watch_regret, check, NULL},
+     {.mode = SCHED_ALL}},
     {"TwoSet", {3, setup, two_set, check, NULL}, {.mode = SCHED_ALL}},
     {"WaitAndFree",
      {2, setup, wait_and_free, check, NULL},
@@ -240,6 +254,9 @@ SCHED_CASES(
     {"FourWaitersTwoPreemptions",
      {5, setup, broadcast, check, NULL},
      {.mode = SCHED_BOUNDED, .bound = 2, .max_executions = 1500000}},
+    {"WatchTwiceAndRegretOnce",
+     {3, setup, watch_and_regret, check, NULL},
+     {.mode = SCHED_ALL, .max_executions = 200000}},  // of 1.3 million
     {"FourWaitersInTimeRandomly",
      {5, setup, broadcast_in_time, check, NULL},
      {.mode = SCHED_PCT, .bound = 4, .max_executions = 100000}});

@@ -14,11 +14,10 @@ def _each(source, edits):
 
 _MUTEX = _each("//sync:mutex.c", {
     "acquires_nothing": ("", "SYNC_CAS_ACQ", "SYNC_CAS"),
-    "forgets_sleepers": (
-        "static SYNC_COLD",
-        "SYNC_XCHG_ACQREL(&m->word, MUTEX_CONTENDED)",
-        "SYNC_XCHG_ACQREL(&m->word, MUTEX_HELD)",
-    ),
+    "forgets_sleepers": [
+        ("", "(&m->word, MUTEX_CONTENDED)", "(&m->word, MUTEX_HELD)"),
+        ("", "&m->word, MUTEX_CONTENDED, ", "&m->word, MUTEX_HELD, "),
+    ],
     "forgets_to_wake": ("", "sync_futex_wake(&m->word, 1)", "0"),
     "looks_then_takes": (
         "",
@@ -102,6 +101,10 @@ _EVENT = _each("//sync:event.c", {
         "sleep_until_set(e, SYNC_NEVER)",
         "0",
     ),
+    "seals_an_unlocked_list": [
+        ("static int seal", "sync_mutex_lock(&e->mu)", "0"),
+        ("static int seal", "sync_mutex_unlock(&e->mu)", "0"),
+    ],
     "seals_late": (
         "",
         "if (!seal(e, &watchers))",
@@ -119,6 +122,10 @@ _EVENT = _each("//sync:event.c", {
         "return !is_sealed",
         "return 1",
     ),
+    "takes_off_an_unlocked_list": [
+        ("int sync_event_unwatch", "sync_mutex_lock(&e->mu)", "0"),
+        ("int sync_event_unwatch", "sync_mutex_unlock(&e->mu)", "0"),
+    ],
     "touches_what_is_set": (
         "",
         "while ((link = sync_list_pop",

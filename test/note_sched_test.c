@@ -174,6 +174,25 @@ static void free_watched(void *arg, int id) {
     }
 }
 
+// Nobody notifies: a child that is freed leaves its parent.
+static void make_free(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        struct sync_note *n = sync_note_new(parent, SYNC_NEVER);
+        sync_note_free(n);
+    } else if (id == 1) {
+        free_note(&child);
+    } else {
+        free_note(&grandchild);
+    }
+}
+
+static void check_unnotified(void *arg) {
+    (void)arg;
+    SCHED_ASSERT(!sync_note_is_notified(parent));
+    SCHED_ASSERT(sched_live_blocks() == 1);
+}
+
 static void five(void *arg, int id) {
     (void)arg;
     switch (id) {
@@ -200,6 +219,9 @@ SCHED_CASES({"NotifyMakeFree",
              {.mode = SCHED_ALL}},
             {"NotifyFreeFree",
              {3, setup, notify_free_free, check, NULL},
+             {.mode = SCHED_ALL}},
+            {"MakeFree",
+             {3, setup, make_free, check_unnotified, NULL},
              {.mode = SCHED_ALL}},
             {"NotifyWatch",
              {3, setup_child, notify_watch, check, NULL},

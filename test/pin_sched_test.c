@@ -117,6 +117,28 @@ static void read_twice_or_retire(void *arg, int id) {
     }
 }
 
+// A thread holds several pins.
+static void read_both_or_retire(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        retire(make(2));
+        retire(NULL);
+    } else {
+        warm_up();
+        struct object *a, *b;
+        sync_pin_slot *slot_a = pin_shared(&a);
+        sync_pin_slot *slot_b = pin_shared(&b);
+        if (slot_a != NULL) {
+            read(a);
+            sync_unpin(slot_a);
+        }
+        if (slot_b != NULL) {
+            read(b);
+            sync_unpin(slot_b);
+        }
+    }
+}
+
 // A pin is made by one thread and ended by another.
 static void hand_over(void *arg, int id) {
     (void)arg;
@@ -168,6 +190,9 @@ SCHED_CASES(
      {.mode = SCHED_ALL, .tso = 2}},
     {"ReadTwiceOrRetire",
      {2, setup, read_twice_or_retire, NULL, NULL},
+     {.mode = SCHED_ALL, .tso = 2}},
+    {"ReadBothOrRetire",
+     {2, setup, read_both_or_retire, NULL, NULL},
      {.mode = SCHED_ALL, .tso = 2}},
     {"HandOver",
      {3, setup, hand_over, NULL, NULL},
