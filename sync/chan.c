@@ -17,7 +17,8 @@
 //
 // LIFETIME: cases, and what send and recv point to, are the selector's, usually
 // on its stack.  It doesn't return before it is claimed and its event set, or
-// has claimed itself; nor before all its cases are off their lists.
+// has claimed itself; nor before all its cases are off their lists.  The
+// channel of the case that was done is not used any more after that.
 //
 // Memory ordering: all but chosen is guarded by the channels' locks, and what
 // the claimer leaves in a case is seen after its event.
@@ -267,14 +268,16 @@ static void enlist_all(struct sync_selector *s, uint32_t n) {
     }
 }
 
-// Take all cases off that are still on a list.
-static void delist_all(struct sync_select_case *cases, uint32_t n) {
+// Take all cases off that are still on a list.  The chosen one (if it is one)
+// isn't, and its channel may be gone.
+static void delist_all(struct sync_select_case *cases, uint32_t n,
+                       uint32_t chosen) {
     uint32_t i;
 
     for (i = 0; i < n; i++) {
         struct sync_select_case *k = &cases[i];
 
-        if (k->chan != NULL) {
+        if (k->chan != NULL && i != chosen) {
             sync_mutex_lock(&k->chan->mu);
             if (k->link.next != NULL) {
                 sync_list_remove(
@@ -290,12 +293,14 @@ static void delist_all(struct sync_select_case *cases, uint32_t n) {
 static int await_case(struct sync_selector *s, uint32_t n, int64_t deadline_ns,
                       struct sync_note *note) {
     int error = sync_event_wait(&s->done, deadline_ns, note);
+    uint32_t chosen;
 
     if (error != SYNC_OK && !claim(s, SELECT_GIVEN_UP)) {
         error = sync_event_wait(&s->done, SYNC_NEVER, NULL);
     }
-    delist_all(s->cases, n);
-    return error != SYNC_OK ? error : (int)SYNC_LOAD(&s->chosen) - 1;
+    chosen = SYNC_LOAD(&s->chosen) - 1;
+    delist_all(s->cases, n, chosen);
+    return error != SYNC_OK ? error : (int)chosen;
 }
 
 // Return how many cases have a channel; or SYNC_EINVAL.

@@ -20,6 +20,9 @@
 // Where Go panics, these return an error: sending on a closed channel, closing
 // it twice, closing no channel.  As in Go no channel (NULL) is never ready; but
 // to wait for that alone, and for ever, is SYNC_EDEADLK.
+//
+// LIFETIME: a channel may be freed by a thread that has received the last value
+// that is sent, without waiting for the sender to return.
 #ifndef MEMO_SYNC_CHAN_H_
 #define MEMO_SYNC_CHAN_H_
 
