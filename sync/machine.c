@@ -12,6 +12,9 @@
 #include "sync/error.h"
 #include "sync/fault.h"
 
+// The scheduler brings its own of what must be the same in every execution.
+#ifndef SYNC_SCHED
+
 void *sync_pages_reserve(size_t size) {
     void *p;
 
@@ -41,6 +44,8 @@ void sync_pages_release(void *p, size_t size) {
     (void)munmap(p, size);
 }
 
+#endif
+
 int sync_bell_new(void) {
     int fd = sync_fault_() ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
@@ -65,6 +70,8 @@ void sync_bell_hush(int fd) {
 void sync_bell_free(int fd) {
     (void)close(fd);
 }
+
+#ifndef SYNC_SCHED
 
 int sync_cores(void) {
     cpu_set_t set;
@@ -98,3 +105,5 @@ void sync_random(void *p, size_t size) {
         bytes[i] = (unsigned char)(x >> 56);
     }
 }
+
+#endif

@@ -13,6 +13,7 @@
 #include <unwind.h>
 
 #include "sync/fault.h"
+#include "sync/machine.h"
 
 // Threads --------------------------------------------------------------------
 
@@ -63,6 +64,7 @@ static uint32_t n_writes;   // to any atomic, counted if anybody yields
 static uint32_t fruitless;  // how often all that could run were LOOKING
 static uint32_t n_sleeps;
 static int64_t now_ns;
+static uint64_t random_state;
 static int buffer_size;
 static int heavy_fence_is_missing;
 
@@ -511,6 +513,20 @@ void sync_sched_yield_(const char *where) {
     }
 }
 
+int sync_cores(void) {
+    return 2;
+}
+
+// The same bytes in every execution.
+void sync_random(void *p, size_t size) {
+    unsigned char *bytes = p;
+    for (size_t i = 0; i < size; i++) {
+        random_state =
+            random_state * 6364136223846793005u + 1442695040888963407u;
+        bytes[i] = (unsigned char)(random_state >> 56);
+    }
+}
+
 // Starting and ending --------------------------------------------------------
 
 int sync_thread_at_exit(void (*fn)(void *), void *arg) {
@@ -748,6 +764,7 @@ void sched_reset_(const struct sched_options *options) {
     fruitless = 0;
     n_sleeps = 0;
     now_ns = 1000000000;
+    random_state = 0;
     sync_sched_self_ = SCHED_MAIN;
     threads[SCHED_MAIN].state = IDLE;
     threads[SCHED_MAIN].at_exit = NULL;

@@ -4,11 +4,11 @@
 // atomic the clock that a release store left with it.  A plain access is a race
 // if its thread's clock doesn't cover the last conflicting one.  So a missing
 // release or acquire is found in an execution in which nothing bad happened.
-#include <stdlib.h>
 #include <string.h>
 #include "sync/sched_internal.h"
 
 #include "sync/fault.h"
+#include "sync/machine.h"
 
 // Objects --------------------------------------------------------------------
 
@@ -109,6 +109,47 @@ static void forget_blocks(void) {
     memset(grains, GRAIN_OUTSIDE, arena_used / ARENA_GRAIN);
     arena_used = 0;
     live_blocks = 0;
+}
+
+// Pages are cut from one reservation, too.
+enum { PAGES_SIZE = 64 << 20, PAGE = 4096 };
+
+static _Alignas(PAGE) char pages[PAGES_SIZE];
+static size_t pages_used;
+static unsigned char is_committed[PAGES_SIZE / PAGE];
+
+void *sync_pages_reserve(size_t size) {
+    size = (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+    if (sync_fault_() || size > PAGES_SIZE - pages_used) {
+        return NULL;  // callers are content with less
+    }
+    pages_used += size;
+    return pages + pages_used - size;
+}
+
+int sync_pages_commit(void *p, size_t size) {
+    if (sync_fault_()) {
+        return SYNC_ENOMEM;
+    }
+    size_t first = (size_t)((char *)p - pages) / PAGE;
+    size_t last = (size_t)((char *)p - pages + size - 1) / PAGE;
+    for (size_t i = first; i <= last; i++) {
+        if (!is_committed[i]) {
+            is_committed[i] = 1;
+            memset(pages + i * PAGE, 0, PAGE);
+        }
+    }
+    return SYNC_OK;
+}
+
+void sync_pages_release(void *p, size_t size) {
+    (void)p;
+    (void)size;
+}
+
+static void forget_pages(void) {
+    memset(is_committed, 0, pages_used / PAGE);
+    pages_used = 0;
 }
 
 // Clocks ---------------------------------------------------------------------
@@ -363,6 +404,7 @@ void sched_memory_reset_(int size) {
     execution++;
     n_used = 0;
     forget_blocks();
+    forget_pages();
     memset(clocks, 0, sizeof clocks);
     for (int i = 0; i < SYNC_SCHED_THREADS; i++) {
         clocks[i].at[i] = 1;
