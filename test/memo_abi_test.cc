@@ -1,0 +1,157 @@
+// What the header promises of structs that grow, and of bad arguments (E5).
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <type_traits>
+
+#include "memo/memo.h"
+
+namespace {
+
+int Load(void *, memo_load *l) {
+    return memo_load_return(l, "v", 1);
+}
+
+memo_options Options() {
+    memo_options options = {};
+    options.size = sizeof(options);
+    options.load = Load;
+    return options;
+}
+
+int New(const memo_options &options) {
+    memo *m = reinterpret_cast<memo *>(1);
+    int error = memo_new(&options, &m);
+    EXPECT_EQ(error == 0, m != nullptr);
+    memo_free(m);
+    return error;
+}
+
+TEST(Abi, StructsAreOfPlainLayout) {
+    EXPECT_TRUE(std::is_standard_layout<memo_options>::value);
+    EXPECT_TRUE(std::is_trivial<memo_value>::value);
+    EXPECT_EQ(sizeof(memo_value), 32u);
+}
+
+// A program compiled against an older, shorter struct.
+TEST(Abi, ShorterOptionsMeanDefaults) {
+    memo_options options = Options();
+    options.size = offsetof(memo_options, allocator);
+    std::memset(reinterpret_cast<char *>(&options) + options.size, 0xff,
+                sizeof(options) - options.size);
+    EXPECT_EQ(New(options), 0);
+}
+
+// A program compiled against a newer, longer struct.
+TEST(Abi, LongerOptionsMustBeZero) {
+    struct {
+        memo_options options;
+        unsigned char future[64];
+    } newer = {Options(), {0}};
+    newer.options.size = sizeof(newer);
+    EXPECT_EQ(New(newer.options), 0);
+    for (unsigned char &byte : newer.future) {
+        byte = 1;
+        EXPECT_EQ(New(newer.options), MEMO_EINVAL);
+        byte = 0;
+    }
+}
+
+TEST(Abi, NonsenseInOptionsIsRefused) {
+    memo_options o = Options();
+    memo *m;
+    memo_allocator half = {nullptr, nullptr, nullptr};
+    memo_clock no_clock = {nullptr, nullptr};
+    memo_executor no_executor = {nullptr, nullptr};
+
+    EXPECT_EQ(memo_new(nullptr, &m), MEMO_EINVAL);
+    EXPECT_EQ(m, nullptr);
+    EXPECT_EQ(memo_new(&o, nullptr), MEMO_EINVAL);
+#define REFUSED(field, value)            \
+    o = Options();                       \
+    o.field = value;                     \
+    EXPECT_EQ(New(o), MEMO_EINVAL) << #field
+    REFUSED(size, 0);
+    REFUSED(size, 7);
+    REFUSED(load, nullptr);
+    REFUSED(flags, 0x80000000u);
+    REFUSED(shards, 3);
+    REFUSED(shards, 8192);
+    REFUSED(engine, 99);
+    REFUSED(threads, 1000000);
+    REFUSED(allocator, &half);
+    REFUSED(clock, &no_clock);
+    REFUSED(executor, &no_executor);
+#undef REFUSED
+}
+
+TEST(Abi, NullsAreRefused) {
+    memo_options o = Options();
+    memo_value v, w;
+    memo_wait wait = {};
+    memo *m = nullptr;
+    ASSERT_EQ(memo_new(&o, &m), 0);
+
+    EXPECT_EQ(memo_get(nullptr, "k", 1, &v), MEMO_EINVAL);
+    EXPECT_EQ(v.pin, nullptr);
+    EXPECT_EQ(memo_get(m, nullptr, 1, &v), MEMO_EINVAL);
+    EXPECT_EQ(memo_get(m, nullptr, 16, &v), MEMO_EINVAL);
+    EXPECT_EQ(memo_get(m, "k", 1, nullptr), MEMO_EINVAL);
+    EXPECT_EQ(memo_get(m, "k", MEMO_KEY_MAX + 1, &v), MEMO_EINVAL);
+    EXPECT_EQ(memo_get(m, nullptr, 0, &v), 0);  // the empty key is a key
+    memo_release(&v);
+    EXPECT_EQ(memo_get_wait(m, "k", 1, &wait, &v), MEMO_EINVAL);  // no size
+    wait.size = sizeof(wait);
+    wait.flags = 1u << 30;
+    EXPECT_EQ(memo_get_wait(m, "k", 1, &wait, &v), MEMO_EINVAL);
+    wait.flags = 0;
+    wait.zero = 1;
+    EXPECT_EQ(memo_get_wait(m, "k", 1, &wait, &v), MEMO_EINVAL);
+    EXPECT_EQ(memo_get_wait(nullptr, "k", 1, nullptr, &v), MEMO_EINVAL);
+    EXPECT_EQ(memo_peek(nullptr, "k", 1, &v), MEMO_EINVAL);
+    EXPECT_EQ(memo_peek(m, "k", 1, nullptr), MEMO_EINVAL);
+    EXPECT_EQ(memo_put(nullptr, "k", 1, "v", 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_put(m, "k", 1, nullptr, 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_put(m, nullptr, 1, "v", 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_put(m, "k", MEMO_KEY_MAX + 1, "v", 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_invalidate(nullptr, "k", 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_invalidate(m, nullptr, 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_clear(nullptr), MEMO_EINVAL);
+    EXPECT_EQ(memo_retain(nullptr, &w), MEMO_EINVAL);
+    EXPECT_EQ(w.pin, nullptr);
+    EXPECT_EQ(memo_retain(&v, nullptr), MEMO_EINVAL);
+    memo_release(nullptr);
+    EXPECT_EQ(memo_stats(nullptr, nullptr), MEMO_EINVAL);
+    EXPECT_EQ(memo_stats(m, nullptr), MEMO_EINVAL);
+    struct memo_stats stats = {};
+    EXPECT_EQ(memo_stats(m, &stats), MEMO_EINVAL);  // no size
+    EXPECT_EQ(memo_close(nullptr, 0), MEMO_EINVAL);
+    EXPECT_EQ(memo_load_finish(nullptr, 0), MEMO_EINVAL);
+    EXPECT_EQ(memo_load_return(nullptr, "v", 1), MEMO_EINVAL);
+    EXPECT_EQ(memo_load_adopt(nullptr, nullptr, 0, nullptr, nullptr),
+              MEMO_EINVAL);
+    EXPECT_EQ(memo_load_reserve(nullptr, 1), nullptr);
+    EXPECT_EQ(memo_load_on_cancel(nullptr, nullptr, nullptr), MEMO_EINVAL);
+    EXPECT_EQ(memo_load_is_canceled(nullptr), 0);
+    memo_load_retain(nullptr);
+    memo_load_release(nullptr);
+    memo_check(nullptr);
+    memo_check(m);
+    memo_free(m);
+    memo_free(nullptr);
+}
+
+TEST(Abi, EveryErrorHasANameAndAText) {
+#define NAMED(name, code, text)                   \
+    EXPECT_STREQ(memo_error_name(code), #name); \
+    EXPECT_STREQ(memo_error_text(code), text);
+    MEMO_ERRORS(NAMED)
+#undef NAMED
+    EXPECT_STREQ(memo_error_name(0), "MEMO_OK");
+    EXPECT_STREQ(memo_error_name(-99), "unknown");
+    EXPECT_STREQ(memo_error_name(7), "unknown");
+    EXPECT_NE(memo_error_text(7), nullptr);
+}
+
+}  // namespace

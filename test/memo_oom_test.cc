@@ -1,0 +1,241 @@
+// Every allocation fails once, and from then on: MEMO_ENOMEM to who is concerned,
+// and nothing else (E4).  Nothing leaks, nobody is forgotten, the next call works.
+//
+// Built from sources with SYNC_FAULT=1, so that the system's refusals (pages, a
+// thread, a descriptor, memory of sync/) take their turn too.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "memo/memo.h"
+#include "sync/fault.h"
+#include "test/support/cache.h"
+
+namespace {
+
+MEMO_SUITE(Oom);
+
+bool IsFine(int error) {
+    return error == 0 || error == MEMO_ENOMEM;
+}
+
+// One of each thing that can be done; whatever fails must fail as it should.
+// Returns the number of calls that were refused.
+class Scenario {
+   public:
+    Scenario(const Config &config, CountingAllocator *allocator,
+             Objects *objects)
+        : objects_(objects) {
+        memo_options options = OptionsOf(config);
+        memo_allocator hook = allocator->Hook();
+        options.load = Load;
+        options.load_arg = this;
+        options.load_many = LoadMany;
+        options.allocator = &hook;
+        Check(memo_new(&options, &m_));
+    }
+
+    void Run() {
+        if (m_ == nullptr) {
+            return;
+        }
+        GetPutAndForget();
+        LoadInEveryWay();
+        WaitInEveryWay();
+        ManyAtOnce();
+        Grow();
+        memo_check(m_);
+    }
+
+    // What must work as soon as memory is there again.
+    void Works() {
+        if (m_ == nullptr) {
+            return;
+        }
+        memo_value v = {};
+        EXPECT_EQ(memo_get(m_, "works", 5, &v), 0);
+        EXPECT_EQ(std::string(static_cast<const char *>(v.data), v.size),
+                  "<works>");
+        memo_release(&v);
+        struct memo_stats stats = {};
+        stats.size = sizeof(stats);
+        EXPECT_EQ(memo_stats(m_, &stats), 0);
+        EXPECT_EQ(stats.flights, 0u) << "a load was forgotten";
+        memo_free(m_);
+    }
+
+    uint64_t refused = 0;
+
+   private:
+    void Check(int error) {
+        EXPECT_TRUE(IsFine(error)) << memo_error_name(error);
+        refused += error != 0;
+    }
+
+    static int Load(void *arg, memo_load *l) {
+        return static_cast<Scenario *>(arg)->Answer(l);
+    }
+
+    static int LoadMany(void *arg, memo_load *const loads[], size_t n) {
+        for (size_t i = 0; i < n; i++) {
+            int error = static_cast<Scenario *>(arg)->Answer(loads[i]);
+            if (error != 0) {
+                return error;
+            }
+        }
+        return 0;
+    }
+
+    int Answer(memo_load *l) {
+        std::string key = KeyOf(l), value = "<" + key + ">";
+        if (key == "adopt") {
+            return objects_->Adopt(l, value);
+        }
+        if (key == "reserve") {
+            void *room = memo_load_reserve(l, 10);
+            if (room == nullptr || memo_load_reserve(l, 1000) == nullptr) {
+                return MEMO_ENOMEM;
+            }
+            return 0;
+        }
+        if (key == "pending") {
+            int error = memo_load_return(l, "v", 1);
+            EXPECT_EQ(memo_load_finish(l, error), 0);
+            return MEMO_PENDING;
+        }
+        return memo_load_return(l, value.data(), value.size());
+    }
+
+    void Get(const std::string &key) {
+        memo_value v;
+        Check(memo_get(m_, key.data(), key.size(), &v));
+        if (v.pin != nullptr) {
+            memo_value again;
+            EXPECT_EQ(memo_retain(&v, &again), 0);
+            memo_release(&again);
+        }
+        memo_release(&v);
+    }
+
+    void GetPutAndForget() {
+        memo_value held;
+        Get("a");
+        Get("a");
+        Check(memo_get(m_, "held", 4, &held));
+        Check(memo_put(m_, "a", 1, "new", 3));
+        Check(memo_put(m_, "b", 1, nullptr, 0));
+        EXPECT_EQ(memo_invalidate(m_, "held", 4), 0);
+        EXPECT_EQ(memo_invalidate(m_, "absent", 6), 0);
+        EXPECT_EQ(memo_clear(m_), 0);
+        memo_release(&held);
+        memo_maintain(m_, 1);
+    }
+
+    void LoadInEveryWay() {
+        for (const char *key : {"adopt", "reserve", "pending", "", "plain"}) {
+            Get(key);
+        }
+    }
+
+    void WaitInEveryWay() {
+        int calls = 0, answers = 0;
+        memo_ticket *ticket = nullptr;
+        memo_queue *queue = nullptr;
+        memo_done_fn *done = [](void *arg, int error, memo_value *value) {
+            EXPECT_TRUE(IsFine(error)) << memo_error_name(error);
+            ++*static_cast<int *>(arg);
+            memo_release(value);
+        };
+        int error = memo_get_async(m_, "async", 5, nullptr, done, &answers,
+                                   &ticket);
+        Check(error);
+        calls += error == 0;
+        memo_ticket_free(ticket);
+        EXPECT_EQ(answers, calls);  // W2
+        Check(memo_queue_new(&queue));
+        if (queue != nullptr) {
+            memo_completion c;
+            error = memo_get_queued(m_, "queued", 6, nullptr, queue, nullptr,
+                                    nullptr);
+            Check(error);
+            EXPECT_EQ(memo_queue_next(queue, &c),
+                      error == 0 ? 0 : int(MEMO_ENOENT));
+            memo_release(&c.value);
+            memo_queue_free(queue);
+        }
+    }
+
+    void ManyAtOnce() {
+        std::vector<memo_bytes> keys = {{"m1", 2}, {"m2", 2}, {"a", 1}};
+        memo_value out[3];
+        int errors[3];
+        Check(memo_get_many(m_, keys.data(), 3, nullptr, out, errors));
+        for (int i = 0; i < 3; i++) {
+            EXPECT_TRUE(IsFine(errors[i])) << memo_error_name(errors[i]);
+            EXPECT_EQ(errors[i] == 0, out[i].pin != nullptr);
+            memo_release(&out[i]);
+        }
+    }
+
+    // Enough for each shard to double a few times: commits of pages may fail.
+    void Grow() {
+        for (int i = 0; i < 300; i++) {
+            std::string key = "grow" + std::to_string(i);
+            Check(memo_put(m_, key.data(), key.size(), "v", 1));
+        }
+    }
+
+    Objects *objects_;
+    memo *m_ = nullptr;
+};
+
+uint64_t points = 0;
+
+// Fail the nth request, of the cache's allocator or of the system; return
+// whether one failed.
+bool FailsAt(const Config &config, uint64_t n, bool sticky, bool of_system) {
+    CountingAllocator allocator;
+    Objects objects;
+    bool failed;
+    if (of_system) {
+        sync_fault_set(n, sticky);
+    } else {
+        allocator.FailAt(n, sticky);
+    }
+    {
+        Scenario scenario(config, &allocator, &objects);
+        scenario.Run();
+        failed = of_system ? sync_fault_count() >= n : allocator.Asked() >= n;
+        sync_fault_set(0, 0);
+        allocator.FailAt(0);
+        scenario.Works();
+    }
+    EXPECT_EQ(allocator.LiveBlocks(), 0) << "n = " << n;
+    EXPECT_EQ(objects.Destroyed(), objects.Adopted()) << "n = " << n;
+    points += failed;
+    return failed && !testing::Test::HasFailure();
+}
+
+TEST_P(Oom, AnyAllocationMayFailOnce) {
+    for (uint64_t n = 1; FailsAt(GetParam(), n, false, false); n++) {
+    }
+}
+
+TEST_P(Oom, AllAllocationsMayFailFromAnyOneOn) {
+    for (uint64_t n = 1; FailsAt(GetParam(), n, true, false); n++) {
+    }
+}
+
+TEST_P(Oom, TheSystemMayRefuseOnce) {
+    for (uint64_t n = 1; FailsAt(GetParam(), n, false, true); n++) {
+    }
+}
+
+TEST_P(Oom, TheSystemMayRefuseFromAnyRequestOn) {
+    for (uint64_t n = 1; FailsAt(GetParam(), n, true, true); n++) {
+    }
+    printf("%llu fault points so far\n", static_cast<unsigned long long>(points));
+}
+
+}  // namespace
