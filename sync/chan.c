@@ -89,9 +89,11 @@ static void copy_elem(const struct sync_chan *c, void *to, const void *from) {
     if (to == NULL || c->elem_size == 0) {
         return;
     }
+    SYNC_DATA_WRITE(to);
     if (from == NULL) {
         memset(to, 0, c->elem_size);
     } else {
+        SYNC_DATA_READ(from);
         memcpy(to, from, c->elem_size);
     }
 }
@@ -104,8 +106,8 @@ static void *slot(struct sync_chan *c, size_t i) {
 static int claim(struct sync_selector *s, uint32_t chosen) {
     uint32_t nobody = 0;
 
-    return SYNC_CAS_ACQREL(&s->chosen, &nobody,
-                           chosen);  // ORDER(claim) claim:A
+    // ORDER(claim) claim:A
+    return SYNC_CAS_ACQREL(&s->chosen, &nobody, chosen);
 }
 
 // Take the first case off the list whose select can be claimed for it, or NULL.

@@ -202,9 +202,45 @@ _PIN = dict(
     )
 )
 
+_CHAN = _each("//sync:chan.c", {
+    "claims_what_is_claimed": (
+        "static int claim",
+        "SYNC_CAS_ACQREL(&s->chosen, &nobody, chosen)",
+        "SYNC_LOAD(&s->chosen) == nobody && (SYNC_STORE(&s->chosen, chosen), 1)",
+    ),
+    "closes_for_receivers_alone": ("", "close_list(c, &c->senders, &woken);", ";"),
+    "gives_up_when_claimed": ("", "!claim(s, SELECT_GIVEN_UP)", "0"),
+    "lets_go_before_it_is_on_the_lists": (
+        "",
+        "enlist_all(&s, (uint32_t)n);",
+        "unlock_all(cases, (uint32_t)n); lock_all(cases, (uint32_t)n);" +
+        "enlist_all(&s, (uint32_t)n);",
+    ),
+    "stays_on_the_lists": ("", "delist_all(s->cases, n, chosen);", ";"),
+    "uses_the_channel_when_done": ("", " && i != chosen", ""),
+})
+
+_MONITOR = _each("//sync:monitor.c", {
+    "answers_nobody_at_close": ("void sync_monitor_close", "answer_all(m);", ";"),
+    "forgets_to_wake": ("static int enqueue", "wake_owner(m);", ";"),
+    "sleeps_without_another_look": (
+        "static void doze",
+        "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);",
+        "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);" +
+        "(void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER); return;",
+    ),
+    "takes_in_what_comes_after_close": (
+        "static int enqueue",
+        "(before & CLOSED) != 0 ||",
+        "",
+    ),
+})
+
 # By the protocol that they break.
 MUTANTS = {
+    "chan": _CHAN,
     "event": _EVENT,
+    "monitor": _MONITOR,
     "mutex": _MUTEX,
     "note": _NOTE,
     "once": _ONCE,
