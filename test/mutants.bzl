@@ -236,6 +236,29 @@ _MONITOR = _each("//sync:monitor.c", {
     ),
 })
 
+_RWMUTEX = _each("//sync:rwmutex.c", {
+    "forgets_who_left_already": ("", "inside) + inside != 0", "inside) != 0"),
+    "lets_in_one_reader": ("", "(&rw->let_in, waiting)", "(&rw->let_in, 1)"),
+    "lets_readers_pass": ("", ">= RWMUTEX_WRITER) {", ">= 2 * RWMUTEX_WRITER) {"),
+    "takes_relaxed": ("", "SYNC_CAS_ACQREL(semaphore, ", "SYNC_CAS(semaphore, "),
+    "writes_amid_readers": ("", "semaphore_take(&rw->all_left);", ";"),
+})
+
+_WAITGROUP = _each("//sync:waitgroup.c", {
+    "forgets_to_leave": ("", "sync_list_remove(&wg->waiters, &w->link);", ";"),
+    "leaves_too_late": ("", "error != SYNC_OK && !leave(wg, &w, round)", "0"),
+    "wakes_inside": (
+        "",
+        "wg->round++;",
+        "wg->round++; set_all(&wg->waiters);",
+    ),
+    "waits_for_no_setter": (
+        "",
+        "error = sync_event_wait(&w.over, SYNC_NEVER, NULL);",
+        "error = SYNC_OK;",
+    ),
+})
+
 # By the protocol that they break.
 MUTANTS = {
     "chan": _CHAN,
@@ -245,4 +268,6 @@ MUTANTS = {
     "note": _NOTE,
     "once": _ONCE,
     "pin": _PIN,
+    "rwmutex": _RWMUTEX,
+    "waitgroup": _WAITGROUP,
 }
