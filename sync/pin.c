@@ -52,6 +52,7 @@ static struct sync_pin_record *take_abandoned_record(void) {
 
     for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
         uint32_t free = 0;
+        SYNC_DATA_READ(&r->next);
         if (SYNC_LOAD(&r->taken) == 0 && SYNC_CAS_ACQ(&r->taken, &free, 1)) {
             return r;
         }
@@ -72,6 +73,7 @@ static struct sync_pin_record *add_record(void) {
     SYNC_INIT(&r->taken, 1);
     (void)SYNC_ADD(&n_records, 1);
     first = SYNC_LOAD(&head);
+    SYNC_DATA_WRITE(&r->next);
     do {
         r->next = first;
     } while (!SYNC_CAS_ACQREL(&head, &first, r));  // ORDER(record) add:A
@@ -135,6 +137,7 @@ void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
 
     sync_heavy_fence();  // ORDER(pin) scan:D
     for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {  // ORDER(record)
+        SYNC_DATA_READ(&r->next);
         for (i = 0; i < SYNC_PIN_SLOTS; i++) {
             void *p = SYNC_LOAD_ACQ(&r->slot[i]);  // ORDER(unpin) scan:D
             if (p != NULL) {

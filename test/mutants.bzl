@@ -175,6 +175,11 @@ _PIN = dict(
         "adds_relaxed": ("", "SYNC_CAS_ACQREL(&head", "SYNC_CAS(&head"),
         "has_no_heavy_fence": ("", "sync_heavy_fence();", ";"),
         "overlooks_a_slot": ("void sync_pin_scan", "i = 0;", "i = 1;"),
+        "reaches_records_relaxed": (
+            "void sync_pin_scan",
+            "SYNC_LOAD_ACQ(&head)",
+            "SYNC_LOAD(&head)",
+        ),
         "scans_relaxed": ("void sync_pin_scan", "SYNC_LOAD_ACQ(&r->", "SYNC_LOAD(&r->"),
         "shares_a_record": (
             "",
@@ -190,6 +195,16 @@ _PIN = dict(
     **dict(
         _each("//sync:pin.h", {
             "reuses_a_slot": ("", "SYNC_UNLIKELY(SYNC_LOAD_ACQ(slot) != NULL)", "0"),
+            "pins_over_what_it_has_not_seen": (
+                "SYNC_INLINE sync_pin_slot *sync_pin_fast",
+                "SYNC_LOAD_ACQ(slot)",
+                "SYNC_LOAD(slot)",
+            ),
+            "pins_relaxed": (
+                "SYNC_INLINE sync_pin_slot *sync_pin_fast",
+                "SYNC_STORE_REL(slot, p)",
+                "SYNC_STORE(slot, p)",
+            ),
             "unpins_relaxed": (
                 "SYNC_INLINE void sync_unpin",
                 "SYNC_STORE_REL",

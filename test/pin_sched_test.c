@@ -159,6 +159,27 @@ static void hand_over(void *arg, int id) {
     }
 }
 
+// The same, and the first thread's next pin, in the same slot, hides the end of
+// the old one from whoever retires.
+static void hand_over_and_reuse(void *arg, int id) {
+    static struct object other;
+    hand_over(arg, id);
+    if (id == 1) {
+        sync_pin_slot *slot = sync_pin_fast(&other);
+        if (slot != NULL) {
+            sync_unpin(slot);
+        }
+    }
+}
+
+static void hand_over_and_reuse_slowly(void *arg, int id) {
+    static struct object other;
+    hand_over(arg, id);
+    if (id == 1) {
+        sync_unpin(sync_pin_slow(&other));
+    }
+}
+
 // Two retire; neither may free what the other's reader has pinned.
 static void two_retire(void *arg, int id) {
     (void)arg;
@@ -196,6 +217,12 @@ SCHED_CASES(
      {.mode = SCHED_ALL, .tso = 2}},
     {"HandOver",
      {3, setup, hand_over, NULL, NULL},
+     {.mode = SCHED_ALL, .tso = 2}},
+    {"HandOverAndReuse",
+     {3, setup, hand_over_and_reuse, NULL, NULL},
+     {.mode = SCHED_ALL, .tso = 2}},
+    {"HandOverAndReuseSlowly",
+     {3, setup, hand_over_and_reuse_slowly, NULL, NULL},
      {.mode = SCHED_ALL, .tso = 2}},
     {"TwoRetire",
      {3, setup, two_retire, NULL, NULL},
