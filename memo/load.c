@@ -69,7 +69,8 @@ int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
     uint32_t flags = wait == NULL ? 0 : wait->flags;
     int detached, error;
 
-    if (memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out)) {
+    if (memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out) >
+        0) {
         memo_count_hit_(m);
         return 0;
     }

@@ -170,11 +170,12 @@ static void sweep(struct shard *s, uint64_t n) {
         return;
     }
     groups = memo_table_walk_owned_(s, s->swept_to, n, sweep_one, NULL);
-    s->swept_to += n;
     // Groups split off meanwhile lie ahead, so none is missed.
-    if (s->swept_to >= groups) {
+    if (n >= groups - s->swept_to) {
         s->sweeping = 0;
         s->unswept_clears = 0;
+    } else {
+        s->swept_to += n;
     }
 }
 

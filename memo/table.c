@@ -50,7 +50,8 @@ struct group {
 #define GROW_NUMERATOR 2
 #define GROW_DENOMINATOR 9
 
-// More hops than any chain has: the reader has strayed.
+// More hops than chains have, if nobody makes keys collide: the reader has
+// probably strayed, and better asks the owner.
 #define MAX_HOPS 64
 
 static struct group *group_at(struct table *t, uint64_t bucket_index) {
@@ -100,8 +101,8 @@ int memo_table_init_(struct table *t, void *pages, size_t size) {
 
 // ------------------------------------------------------------------ readers
 
-// What a look at one candidate came to.
-enum look { LOOK_OTHER, LOOK_FOUND, LOOK_CHANGED };
+// What a look at one candidate came to.  UNSURE: it couldn't be looked at.
+enum look { LOOK_OTHER, LOOK_FOUND, LOOK_CHANGED, LOOK_UNSURE };
 
 static void count_use(struct entry *e, uint64_t word) {
     while ((word & ENTRY_USES) != ENTRY_USES &&
@@ -136,7 +137,7 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
         brief = 1;
     }
     if (pin == NULL) {
-        return LOOK_OTHER;  // no memory for a record: the owner will find it
+        return LOOK_UNSURE;  // no memory for a record
     }
     if (SYNC_LOAD_ACQ(slot) != seen) {  // ORDER(pin) look:B
         sync_unpin(pin);
@@ -160,6 +161,8 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
     return LOOK_FOUND;
 }
 
+// The functions that find return 1, 0, or -1 for unsure, as memo_table_find_().
+
 static int find_in_bucket(struct shard *s, struct bucket *b, const void *key,
                           size_t key_size, uint64_t hash,
                           struct memo_value *out) {
@@ -180,34 +183,39 @@ static int find_in_bucket(struct shard *s, struct bucket *b, const void *key,
             }
             look = look_at(s, &b->slot[i], seen, e, key, key_size, out);
         }
-        if (look == LOOK_FOUND) {
-            return 1;
+        if (look == LOOK_FOUND || look == LOOK_UNSURE) {
+            return look == LOOK_FOUND ? 1 : -1;
         }
     }
     return 0;
+}
+
+static int find_in_buckets(struct shard *s, struct group *g, const void *key,
+                           size_t key_size, uint64_t hash,
+                           struct memo_value *out) {
+    int found = find_in_bucket(s, &g->bucket[0], key, key_size, hash, out);
+
+    return found != 0
+               ? found
+               : find_in_bucket(s, &g->bucket[1], key, key_size, hash, out);
 }
 
 static int find_in_group(struct shard *s, struct group *g, const void *key,
                          size_t key_size, uint64_t hash,
                          struct memo_value *out) {
     uint64_t link = SYNC_LOAD_ACQ(link_of(g));
-    int hops, i;
+    int hops, found;
 
     for (hops = 0; link != 0 && hops < MAX_HOPS; hops++) {
         struct group *chain = (struct group *)(uintptr_t)link;
-        for (i = 0; i < 2; i++) {
-            if (find_in_bucket(s, &chain->bucket[i], key, key_size, hash, out)) {
-                return 1;
-            }
+        found = find_in_buckets(s, chain, key, key_size, hash, out);
+        if (found != 0) {
+            return found;
         }
         link = SYNC_LOAD_ACQ(link_of(chain));
     }
-    for (i = 0; i < 2; i++) {
-        if (find_in_bucket(s, &g->bucket[i], key, key_size, hash, out)) {
-            return 1;
-        }
-    }
-    return 0;
+    found = find_in_buckets(s, g, key, key_size, hash, out);
+    return found == 0 && link != 0 ? -1 : found;
 }
 
 // The two buckets where most keys are: home, and its neighbour.
@@ -218,8 +226,8 @@ static int find_at_home(struct shard *s, const void *key, size_t key_size,
     struct bucket *other =
         (struct bucket *)((uintptr_t)home ^ sizeof(struct bucket));
 
-    return find_in_bucket(s, home, key, key_size, hash, out) ||
-           find_in_bucket(s, other, key, key_size, hash, out);
+    return find_in_bucket(s, home, key, key_size, hash, out) > 0 ||
+           find_in_bucket(s, other, key, key_size, hash, out) > 0;
 }
 
 int memo_table_find_(struct shard *s, const void *key, size_t key_size,
@@ -235,16 +243,15 @@ int memo_table_find_(struct shard *s, const void *key, size_t key_size,
         uint64_t lower = i & (level / 2 - 1), upper = i & (level - 1);
         uint64_t now;
         // The group that may be split, before the one split from it.
-        if (find_in_group(s, group_at(t, lower), key, key_size, hash, out)) {
-            return 1;
-        }
-        if (upper != lower &&
-            find_in_group(s, group_at(t, upper), key, key_size, hash, out)) {
-            return 1;
+        int found =
+            find_in_group(s, group_at(t, lower), key, key_size, hash, out);
+        if (found == 0 && upper != lower) {
+            found =
+                find_in_group(s, group_at(t, upper), key, key_size, hash, out);
         }
         now = SYNC_LOAD_ACQ(&t->level);  // ORDER(grow) level:B
-        if (now == level) {
-            return 0;
+        if (found != 0 || now == level) {
+            return found;
         }
         level = now;  // it doubled meanwhile; that happens 30 times in a life
     }
@@ -488,10 +495,12 @@ static int reserve_chains(struct table *t, struct group *g) {
             fresh += sizeof(struct group);
         }
     }
-    if (fresh <= (size_t)(t->chains_end - t->chains)) {
-        return 0;
+    while (fresh > (size_t)(t->chains_end - t->chains)) {
+        if (commit_chains(t) != 0) {
+            return MEMO_ENOMEM;
+        }
     }
-    return commit_chains(t);
+    return 0;
 }
 
 void memo_table_grow_owned_(struct shard *s) {
@@ -558,7 +567,7 @@ uint64_t memo_table_walk_owned_(struct shard *s, uint64_t first, uint64_t n,
                                 void *arg) {
     uint64_t groups = SYNC_LOAD(&s->table.level) / 2, i;
 
-    for (i = first; i < groups && i < first + n; i++) {
+    for (i = first; i < groups && i - first < n; i++) {
         struct group *g;
         for (g = group_at(&s->table, i * 2); g != NULL; g = next_group(g)) {
             int k;

@@ -83,8 +83,8 @@ SYNC_INLINE int table_hit(const struct shard *s, const void *key,
 }
 
 // Any hit, without a lock: every place where the key may be.  Fill *out and
-// return 1; or return 0: a miss, or (without any memory for a pin, or after
-// many tries) better ask the owner.
+// return 1; or return 0: the key isn't resident; or -1: only the owner knows (no
+// memory for a pin, or a chain too long to be followed to its end).
 int memo_table_find_(struct shard *s, const void *key, size_t key_size,
                      uint64_t hash, struct memo_value *out);
 
