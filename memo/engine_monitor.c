@@ -21,6 +21,37 @@ struct own_op {
     void *arg;
 };
 
+// More than this much garbage doesn't wait for idle time any more.
+#define BACKLOG 1000
+
+// The monitor's thread has what is to be destroyed for itself, so destructors run
+// when it has nothing better to do.
+int memo_monitor_idle_(void *arg) {
+    struct memo *m = arg;
+    struct entry *e = m->backlog;
+
+    if (e == NULL) {
+        return 0;
+    }
+    m->backlog = e->next;
+    m->n_backlog--;
+    memo_entry_unref_(e);  // CALLBACK: may be the last reference
+    return 1;
+}
+
+static void put_off(struct memo *m, struct entry *garbage) {
+    while (garbage != NULL) {
+        struct entry *e = garbage;
+        garbage = e->next;
+        e->next = m->backlog;
+        m->backlog = e;
+        m->n_backlog++;
+    }
+    if (m->n_backlog > BACKLOG) {
+        (void)memo_monitor_idle_(m);
+    }
+}
+
 // LIFETIME: op is gone after the reply, and so may be the caller's reason to keep
 // the shard: hence the count.
 static void run_step(struct sync_op *op) {
@@ -36,7 +67,7 @@ static void run_step(struct sync_op *op) {
     garbage = s->garbage;
     s->garbage = NULL;
     sync_mutex_unlock(&s->mu);
-    memo_drop_garbage_(garbage);  // CALLBACK
+    put_off(s->memo, garbage);
     memo_shard_gone_(s);
 }
 

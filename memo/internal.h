@@ -304,6 +304,10 @@ struct memo {
     void *block;  // what the allocator gave for this struct and the shards
     size_t block_size;
 
+    // Owned by the monitor's thread, and by memo_free() when that has ended.
+    struct entry *backlog;  // to be destroyed in idle time
+    uint64_t n_backlog;
+
     // Guarded by the orphans' mutex, in life.c.
     struct memo *next_orphan;
     int is_orphan;
@@ -372,6 +376,9 @@ SYNC_INLINE void memo_own_(struct shard *s,
 }
 
 void memo_drop_garbage_(struct entry *garbage);
+
+// Destroy one thing that the monitor has put off; return whether there was one.
+int memo_monitor_idle_(void *memo);
 
 // What a step leaves to do: a bounded amount of growing, sweeping, reclaiming.
 void memo_tidy_owned_(struct shard *s);

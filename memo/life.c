@@ -261,9 +261,11 @@ static int start_engine(struct memo *m, uint32_t engine) {
     if (engine == MEMO_ENGINE_LOCK) {
         return 0;
     }
-    return sync_monitor_new(engine == MEMO_ENGINE_MONITOR, 0, &m->monitor) == 0
-               ? 0
-               : MEMO_ENOMEM;
+    if (sync_monitor_new(engine == MEMO_ENGINE_MONITOR, 0, &m->monitor) != 0) {
+        return MEMO_ENOMEM;
+    }
+    sync_monitor_on_idle(m->monitor, memo_monitor_idle_, m);
+    return 0;
 }
 
 static int start_pool(struct memo *m, uint32_t n_threads) {
@@ -443,6 +445,8 @@ void memo_free(struct memo *m) {
     }
     if (m->monitor != NULL) {
         sync_monitor_close(m->monitor);
+        while (memo_monitor_idle_(m)) {
+        }
     }
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_shard_gone_(memo_shard_at_(m, i));

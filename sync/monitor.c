@@ -53,6 +53,11 @@ struct sync_monitor {
     sync_atomic_u32 n_ops;    // CLOSED, and the number queued
     sync_atomic_u32 asleep;   // 1: the owner sleeps, or the bell is hushed
     sync_atomic_u32 running;  // 1: a thread is in sync_monitor_run()
+    SYNC_ATOMIC(struct sync_idle *) idle;  // NULL, or &when_idle
+    struct sync_idle {
+        int (*fn)(void *arg);
+        void *arg;
+    } when_idle;  // Published by idle.
     sync_atomic_ptr owner;    // what self() is in the monitor's thread
 };
 
@@ -166,6 +171,20 @@ static void doze(struct sync_monitor *m) {
     (void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER);
 }
 
+void sync_monitor_on_idle(struct sync_monitor *m, int (*idle)(void *arg),
+                          void *arg) {
+    m->when_idle.fn = idle;
+    m->when_idle.arg = arg;
+    SYNC_STORE_REL(&m->idle, &m->when_idle);
+}
+
+// Do a piece of what can wait; return whether there was anything.
+static int use_idle_time(struct sync_monitor *m) {
+    struct sync_idle *idle = SYNC_LOAD_ACQ(&m->idle);
+
+    return idle != NULL && idle->fn(idle->arg);  // CALLBACK
+}
+
 static void *work(void *arg) {
     struct sync_monitor *m = arg;
 
@@ -176,7 +195,7 @@ static void *work(void *arg) {
             op->run(op);  // CALLBACK: nothing is locked
         } else if (has_news(m)) {
             sync_yield();  // the queue is cut: let the sender finish
-        } else {
+        } else if (!use_idle_time(m)) {
             doze(m);
         }
     }
@@ -208,11 +227,12 @@ int sync_monitor_run(struct sync_monitor *m, int max_ops) {
     SYNC_STORE(&m->owner, self());
     while (n < max_ops && (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) == 0) {
         struct sync_op *op = next_op(m);
-        if (op == NULL) {
+        if (op != NULL) {
+            op->run(op);  // CALLBACK
+        } else if (!use_idle_time(m)) {
             rest(m);
             break;
         }
-        op->run(op);  // CALLBACK
         n++;
     }
     SYNC_STORE_REL(&m->running, 0);

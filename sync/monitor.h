@@ -94,6 +94,14 @@ SYNC_API int sync_monitor_send(struct sync_monitor *m, struct sync_op *op);
 SYNC_API int sync_monitor_new(int own_thread, uint32_t max_ops,
                               struct sync_monitor **out);
 
+// Have idle(arg) called by the monitor's thread whenever its queue is empty, for
+// work that can wait: one piece at a time, so that an operation doesn't wait for
+// long.  It returns whether there is more.  Nothing is idle after the close.
+//
+// Threads: one, once.  Blocks: no.  Locks: none while idle runs.
+SYNC_API void sync_monitor_on_idle(struct sync_monitor *m,
+                                   int (*idle)(void *arg), void *arg);
+
 // Refuse what comes from now on, and answer what waits in the queue with
 // SYNC_ECLOSED.  What is being run is finished.  Closing again does nothing.
 //
