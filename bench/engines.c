@@ -2,7 +2,7 @@
 //
 //   miss      a get of a new key with a trivial load, two threads
 //   destroy   a get, and the invalidation and release of what it got, which has a
-//             slow destructor (20 us); every 0.1 ms, two threads: who pays for it?
+//             slow destructor (0.5 ms); every 2 ms, two threads: who pays for it?
 //   message   invalidations of absent keys by one thread: the bare round trip
 //   waiters   asynchronous waits on one flight: bytes each, ns to join, and time
 //             until the last was called
@@ -18,7 +18,7 @@
 #include "memo/memo.h"
 
 #define WORKERS 2
-#define DESTRUCTOR_NS 20000
+#define DESTRUCTOR_NS 500000
 
 struct run {
     struct memo *memo;
@@ -142,7 +142,7 @@ static void *get_new_keys(void *arg) {
         int64_t begin;
         if (r->destroys) {
             // Not as fast as can be: requests come one by one.
-            struct timespec nap = {0, 100000};
+            struct timespec nap = {0, 2000000};
             (void)memo_invalidate(r->memo, key, sizeof(key));
             nanosleep(&nap, NULL);
         }
