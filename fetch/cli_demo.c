@@ -136,7 +136,8 @@ static void draw_bar_of(const struct demo *d, const struct cli_request *q,
                         int64_t start_ns, int64_t span_ns, int n) {
     const int is_utf8 = cli_is_utf8();
     const int is_load = q->outcome == CLI_LOADED;
-    const char *piece = is_load ? (is_utf8 ? "━" : "=") : is_utf8 ? "┄" : ".";
+    const char *piece = is_utf8 ? (is_load ? "━" : "┄")  //
+                                : (is_load ? "=" : ".");
     int begin = (int)((q->start_ns - start_ns) * n / span_ns);
     int end = (int)((q->end_ns - start_ns) * n / span_ns);
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +42,9 @@ const char cli_help[] =
     "cannot write, 26 cannot read, 28 timeout, 47 too many redirects, 63 too\n"
     "large; 130 if it was interrupted.\n";
 
+// What --max-bytes may be: a terabyte is no limit any more.
+#define MAX_BYTES_MAX ((uint64_t)1 << 40)
+
 enum {
     OPTION_TIMEOUT = 256,
     OPTION_MAX_BYTES,
@@ -72,6 +74,15 @@ static const struct option long_options[] = {
 
 // ----------------------------------------------------------------- numbers
 
+// Say that text is not what option takes.
+static void complain_of_value(const char *option, const char *text,
+                              const char *what) {
+    char both[200];
+
+    snprintf(both, sizeof both, "%s '%s'", option, text);
+    cli_complain_of(both, "not %s", what);
+}
+
 // Read a whole number from min to max: digits and, if units are allowed, one
 // of k, M, G.  Return 0; or -1, having said what is wrong with the option.
 static int parse_number(const char *option, const char *text, uint64_t min,
@@ -95,10 +106,12 @@ static int parse_number(const char *option, const char *text, uint64_t min,
         end++;
     }
     if (!ok || *end != '\0' || n < min || n > max) {
-        cli_complain_of(text, "%s takes a whole number from %llu to %llu%s",
-                        option, (unsigned long long)min,
-                        (unsigned long long)max,
-                        has_units ? ", or one with k, M or G" : "");
+        char what[100];
+
+        snprintf(what, sizeof what, "a whole number from %llu to %llu%s",
+                 (unsigned long long)min, (unsigned long long)max,
+                 has_units ? ", with k, M or G after it if you like" : "");
+        complain_of_value(option, text, what);
         return -1;
     }
     *out = n;
@@ -121,8 +134,7 @@ static int parse_seconds(const char *option, const char *text, int64_t *ns) {
     // Digits and a point, and none of strtod()'s other ways to write a number.
     if (text[0] == '\0' || strspn(text, "0123456789.") != strlen(text) ||
         *end != '\0' || !(seconds >= 0.001 && seconds <= 1e6)) {
-        cli_complain_of(text, "%s takes seconds, from 0.001 to 1000000",
-                        option);
+        complain_of_value(option, text, "seconds from 0.001 to 1000000");
         return -1;
     }
     *ns = (int64_t)(seconds * 1e9);
@@ -151,7 +163,7 @@ static int take_option(struct cli_options *o, int option) {
         case OPTION_TIMEOUT:
             return parse_seconds("--timeout", optarg, &o->timeout_ns);
         case OPTION_MAX_BYTES:
-            return parse_number("--max-bytes", optarg, 1, INT64_MAX, 1,
+            return parse_number("--max-bytes", optarg, 1, MAX_BYTES_MAX, 1,
                                 &o->max_bytes);
         case OPTION_MAX_REDIRECTS:
             return take_redirects(o, optarg);
@@ -176,17 +188,19 @@ static int take_option(struct cli_options *o, int option) {
     }
 }
 
-// Say what is wrong with the argument that getopt_long() didn't understand.
-static void complain_of_argument(const char *argument, int is_lacking) {
-    char text[] = {'-', (char)optopt, '\0'};
+// Say what is wrong with what getopt_long() has just refused: option is ':' for
+// an argument that is lacking.  Of a long option argument is the whole word.
+static void complain_of_option(int option, const char *argument) {
+    char short_name[] = {'-', (char)optopt, '\0'};
+    int is_short = optopt > 0 && optopt < OPTION_TIMEOUT;
+    int is_known = optopt >= OPTION_TIMEOUT ||
+                   (is_short && strchr(short_options, optopt) != NULL);
 
-    // A long one is the whole argument; of short ones there may be several.
-    if (argument[0] != '-' || argument[1] != '-') {
-        argument = text;
-    }
-    cli_complain_of(argument, "%s; see memofetch --help",
-                    is_lacking ? "this option needs an argument"
-                               : "there is no such option");
+    cli_complain_of(is_short ? short_name : argument,
+                    "%s; see memofetch --help",
+                    option == ':' ? "this option needs an argument"
+                    : is_known    ? "this option takes no argument"
+                                  : "there is no such option");
 }
 
 static int check_demo(const struct cli_options *o) {
@@ -213,7 +227,7 @@ int cli_options_parse(int argc, char **argv, struct cli_options *options) {
     while ((option = getopt_long(argc, argv, short_options, long_options,
                                  NULL)) != -1) {
         if (option == '?' || option == ':') {
-            complain_of_argument(argv[optind - 1], option == ':');
+            complain_of_option(option, argv[optind - 1]);
             return -1;
         }
         if (take_option(options, option) != 0) {

@@ -93,7 +93,7 @@ void cli_complain_of(const char *subject, const char *format, ...) {
 
     cli_progress_erase();
     fputs("memofetch: ", stderr);
-    cli_put_clean(stderr, subject, SUBJECT_MAX);
+    cli_put_clean(stderr, subject[0] != '\0' ? subject : "''", SUBJECT_MAX);
     fputs(": ", stderr);
     va_start(args, format);
     vfprintf(stderr, format, args);

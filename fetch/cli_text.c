@@ -1,6 +1,5 @@
 #include "fetch/cli_text.h"
 
-#include <math.h>
 #include <string.h>
 
 // Write value, three digits of it, with the first unit in which it is under a
