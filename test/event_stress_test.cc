@@ -85,6 +85,8 @@ TEST(EventStress, StackOfTheOnlyWaiterIsReusedAtOnce) {
         while (!stop) {
             if (sync_event *e = baton.exchange(nullptr)) {
                 sync_event_set(e);
+            } else {
+                std::this_thread::yield();
             }
         }
     });
@@ -96,6 +98,7 @@ TEST(EventStress, StackOfTheOnlyWaiterIsReusedAtOnce) {
             EXPECT_EQ(sync_event_wait(e.get(), SYNC_NEVER, nullptr), SYNC_OK);
         } else {
             while (!sync_event_is_set(e.get())) {
+                std::this_thread::yield();
             }
         }
     }

@@ -269,7 +269,7 @@ TEST(Monitor, MisuseIsAnError) {
 }
 
 TEST(MonitorStress, CloseMeetsCallersAtAnyMoment) {
-    for (int round = 0; round < 50; round++) {
+    for (int round = 0; round < 20; round++) {
         Monitor m = New(true, round % 3 == 0 ? 2 : 0);
         int ran = 0;
         int answered = 0;
