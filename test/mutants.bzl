@@ -235,21 +235,39 @@ _CHAN = _each("//sync:chan.c", {
     "uses_the_channel_when_done": ("", " && i != chosen", ""),
 })
 
-_MONITOR = _each("//sync:monitor.c", {
-    "answers_nobody_at_close": ("void sync_monitor_close", "answer_all(m);", ";"),
-    "forgets_to_wake": ("static int enqueue", "wake_owner(m);", ";"),
-    "sleeps_without_another_look": (
-        "static void doze",
-        "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);",
-        "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);" +
-        "(void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER); return;",
-    ),
-    "takes_in_what_comes_after_close": (
-        "static int enqueue",
-        "(before & CLOSED) != 0 ||",
-        "",
-    ),
-})
+_MONITOR = dict(
+    _each("//sync:monitor.c", {
+        "answers_nobody_at_close": ("void sync_monitor_close", "answer_all(m);", ";"),
+        "forgets_to_wake": ("static int enqueue", "wake_owner(m);", ";"),
+        "sleeps_without_another_look": (
+            "static void doze",
+            "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);",
+            "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);" +
+            "(void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER); return;",
+        ),
+        "takes_in_what_comes_after_close": (
+            "static int enqueue",
+            "(before & CLOSED) != 0 ||",
+            "",
+        ),
+        "wakes_first": [
+            ("static int enqueue", "wake_owner(m)", "0"),
+            (
+                "static int enqueue",
+                "uint32_t before =",
+                "wake_owner(m);\nuint32_t before =",
+            ),
+        ],
+    }),
+    **_each("//sync:mpsc.h", {
+        "pops_relaxed": ("", "SYNC_LOAD_ACQ(&n->next)", "SYNC_LOAD(&n->next)"),
+        "pushes_relaxed": (
+            "",
+            "SYNC_STORE_REL(&before->next, n)",
+            "SYNC_STORE(&before->next, n)",
+        ),
+    })
+)
 
 _RWMUTEX = _each("//sync:rwmutex.c", {
     "forgets_who_left_already": ("", "inside) + inside != 0", "inside) != 0"),

@@ -42,7 +42,7 @@ def sched_test(name, mutants = {}):
             deps = [":" + name + "_sched_cases", "@gtest"] + _DEPS,
         )
     for mutant in sorted(mutants):
-        _mutant(name + "_mutant_" + mutant, cases, mutants[mutant])
+        _mutant(name, mutant, mutants[mutant])
     if mutants:
         binaries = [":%s_mutant_%s" % (name, m) for m in sorted(mutants)]
         native.sh_test(
@@ -69,8 +69,10 @@ def _sed(edit):
         _quote(new, "\\/&"),
     )
 
-def _mutant(name, cases, edits):
+def _mutant(tested, mutant, edits):
     """A binary that has an edited copy of a source, and says if that is found."""
+    name = tested + "_mutant_" + mutant
+    cases = tested + "_sched_test.c"
     source = edits[0][0]
     copy = "mutants/%s/%s" % (name, source.split(":")[-1])
     native.genrule(
@@ -85,7 +87,7 @@ def _mutant(name, cases, edits):
     is_header = source.endswith(".h")
     sources = [copy] if source == cases else [copy, cases]
     if is_header:
-        sources.append(source[:-2] + ".c")
+        sources.append("//sync:%s.c" % tested)
     native.cc_binary(
         name = name,
         testonly = True,
