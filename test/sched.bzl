@@ -10,13 +10,14 @@ _DEPS = [
     "//sync:sync_sched",
 ]
 
-def sched_test(name, mutants = {}):
+def sched_test(name, mutants = {}, deps = []):
     """Explores the scenarios in NAME_sched_test.c.
 
     Args:
       name: of what is tested. Makes NAME_sched_test; NAME_sched_long_test, which
         has to be asked for; and, if there are mutants, NAME_mutants_sched_test.
       mutants: the bugs that the scenarios must find, see mutants.bzl.
+      deps: what is tested, if it isn't in sync/.
     """
     cases = name + "_sched_test.c"
     native.cc_library(
@@ -25,7 +26,7 @@ def sched_test(name, mutants = {}):
         srcs = [cases],
         copts = MEMO_COPTS,
         linkstatic = True,
-        deps = _DEPS,
+        deps = deps + _DEPS,
     )
     for suffix, args, size, tags in [
         ("_sched_test", [], "small", []),

@@ -1,0 +1,158 @@
+// The cache itself on the scheduler, both engines: what the contract says of
+// flights, waits and invalidation, in many interleavings of two and three
+// threads.  (Two calls make a hundred steps, so that not all can be run.)
+#include <string.h>
+
+#include "memo/memo.h"
+#include "sync/atomic.h"
+#include "test/support/sched_cases.h"
+
+const char sched_suite[] = "MemoSched";
+
+enum { LATER = 2000000000 };
+
+struct scene {
+    uint32_t engine;
+    int n_threads;
+};
+
+static struct memo *memo;
+static sync_atomic_u32 n_users;  // who takes it to zero frees the cache
+static sync_atomic_u32 n_loads;
+static sync_atomic_u32 epoch;
+
+static void *alloc(void *state, size_t size) {
+    (void)state;
+    return sync_alloc(size);
+}
+
+static void release(void *state, void *p, size_t size) {
+    (void)state;
+    (void)size;
+    sync_free(p);
+}
+
+static int64_t now(void *state) {
+    (void)state;
+    return sync_clock_now_ns();
+}
+
+// A value is the epoch in which its load began.
+static int load(void *arg, struct memo_load *l) {
+    uint32_t value = SYNC_LOAD_ACQ(&epoch);
+    (void)arg;
+    (void)SYNC_ADD(&n_loads, 1);
+    return memo_load_return(l, &value, sizeof value);
+}
+
+static void setup(void *arg) {
+    static const uint64_t seed[4] = {1, 2, 3, 4};
+    const struct scene *scene = arg;
+    struct memo_allocator allocator = {alloc, release, NULL};
+    struct memo_clock clock = {now, NULL};
+    struct memo_options options = {.size = sizeof options,
+                                   .load = load,
+                                   .allocator = &allocator,
+                                   .clock = &clock,
+                                   .hash_seed = seed,
+                                   .engine = scene->engine,
+                                   .shards = 1};
+    SYNC_INIT(&n_users, (uint32_t)scene->n_threads);
+    SYNC_INIT(&n_loads, 0);
+    SYNC_INIT(&epoch, 0);
+    SCHED_ASSERT(memo_new(&options, &memo) == 0);
+}
+
+static void leave(void) {
+    if (SYNC_SUB_ACQREL(&n_users, 1) == 1) {
+        memo_free(memo);
+    }
+}
+
+static uint32_t value_of(struct memo_value *v) {
+    uint32_t value;
+    SCHED_ASSERT(v->size == sizeof value);
+    memcpy(&value, v->data, sizeof value);
+    memo_release(v);
+    return value;
+}
+
+static uint32_t get(void) {
+    struct memo_value v;
+    SCHED_ASSERT(memo_get(memo, "k", 1, &v) == 0);
+    return value_of(&v);
+}
+
+// F1, E4: however many ask, one load runs.
+static void get_once(void *arg, int id) {
+    (void)arg;
+    (void)id;
+    (void)get();
+    SCHED_ASSERT(SYNC_LOAD(&n_loads) == 1);
+    leave();
+}
+
+// I1: what was loaded before an invalidation is not returned after it.
+static void get_or_invalidate(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        SYNC_STORE_REL(&epoch, 1);
+        SCHED_ASSERT(memo_invalidate(memo, "k", 1) == 0);
+        SCHED_ASSERT(get() == 1);
+    } else {
+        (void)get();
+    }
+    leave();
+}
+
+// W2: a wait to a deadline yields one of the value and MEMO_ETIMEDOUT.
+static void get_in_time(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        (void)get();
+    } else {
+        struct memo_wait wait = {.size = sizeof wait, .deadline_ns = LATER};
+        struct memo_value v;
+        int error = memo_get_wait(memo, "k", 1, &wait, &v);
+        SCHED_ASSERT(error == 0 || error == MEMO_ETIMEDOUT);
+        if (error == 0) {
+            (void)value_of(&v);
+        }
+    }
+    leave();
+}
+
+static void check(void *arg) {
+    (void)arg;
+    SCHED_ASSERT(sched_live_blocks() <= 2 * SYNC_SCHED_THREADS);  // pins'
+}
+
+static struct scene lock2 = {MEMO_ENGINE_LOCK, 2},
+                    lock3 = {MEMO_ENGINE_LOCK, 3};
+static struct scene monitor2 = {MEMO_ENGINE_MONITOR, 2};
+
+#define BOUNDED(n) \
+    { .mode = SCHED_BOUNDED, .bound = n, .max_executions = 20000 }
+#define DEEP \
+    { .mode = SCHED_PCT, .bound = 5, .max_executions = 10000 }
+
+SCHED_CASES({"GetLock", {2, setup, get_once, check, &lock2}, BOUNDED(2)},
+            {"GetLockAll",
+             {2, setup, get_once, check, &lock2},
+             {.mode = SCHED_ALL, .max_executions = 10000}},
+            {"GetLockThree", {3, setup, get_once, check, &lock3}, BOUNDED(2)},
+            {"GetLockThreeDeep", {3, setup, get_once, check, &lock3}, DEEP},
+            {"InvalidateLock",
+             {2, setup, get_or_invalidate, check, &lock2},
+             BOUNDED(2)},
+            {"InvalidateLockThree",
+             {3, setup, get_or_invalidate, check, &lock3},
+             DEEP},
+            {"InTimeLock", {2, setup, get_in_time, check, &lock2}, BOUNDED(2)},
+            {"InTimeLockThree", {3, setup, get_in_time, check, &lock3}, DEEP},
+            {"GetMonitor", {2, setup, get_once, check, &monitor2}, BOUNDED(1)},
+            {"GetMonitorDeep", {2, setup, get_once, check, &monitor2}, DEEP},
+            {"InvalidateMonitor",
+             {2, setup, get_or_invalidate, check, &monitor2},
+             DEEP},
+            {"InTimeMonitor", {2, setup, get_in_time, check, &monitor2}, DEEP});
