@@ -476,6 +476,11 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin);
 // executor, if there is one and may_hand_over is set.
 void memo_run_load_(struct memo_load *f, int may_hand_over);
 
+// Say in the wait graph that the load of f will run when that of before has, in
+// the same thread; NULL: that it runs now.  The caller holds a reference to
+// before until it has said so.
+void memo_queue_behind_(struct memo_load *f, struct memo_load *before);
+
 // Run one bulk load for n flights that were started here.
 void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
                          size_t n);

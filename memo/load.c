@@ -222,8 +222,9 @@ uint32_t memo_loads_on_this_thread_(const struct memo *m) {
 }
 
 // The wait graph: f->waits_for is the flight that the thread which runs the load
-// of f waits for, or runs the load of.  One mutex guards all edges, of all
-// caches; it is taken only inside loads.
+// of f waits for, or runs the load of; or the flight whose load runs before that
+// of f in the same thread.  One mutex guards all edges, of all caches; it is
+// taken only inside loads, and around several that run one after the other.
 static SYNC_GLOBAL struct sync_mutex wait_graph_mu;
 
 // Whether f is one of r's, or waits for one, directly or not.  Who waits for a
@@ -257,6 +258,12 @@ static int set_edges(struct running *r, struct memo_load *f) {
     }
     sync_mutex_unlock(&wait_graph_mu);
     return cycle ? MEMO_EDEADLK : 0;
+}
+
+void memo_queue_behind_(struct memo_load *f, struct memo_load *before) {
+    sync_mutex_lock(&wait_graph_mu);
+    f->waits_for = before;
+    sync_mutex_unlock(&wait_graph_mu);
 }
 
 static void enter(struct running *r) {

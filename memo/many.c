@@ -94,9 +94,16 @@ struct bulk {
 
 // Also when this thread ends inside a load: then claims that it had not come to
 // are abandoned (E3).
+//
+// LIFETIME: no flight is let go of while another is queued behind it.
 static void end_bulk(struct bulk *b) {
     size_t i;
 
+    for (i = 0; i < b->n; i++) {
+        if (b->misses[i].started && !b->misses[i].ran) {
+            memo_queue_behind_(b->misses[i].flight, NULL);
+        }
+    }
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
         if (miss->flight == NULL) {
@@ -130,9 +137,30 @@ static int begin_bulk(struct bulk *b, struct memo *m, size_t n) {
     return 0;
 }
 
+// The loads will run one after the other.  So a load that asks for a later one,
+// or for somebody who waits for a later one, waits for itself (W4).
+static void queue_claimed(struct bulk *b) {
+    struct memo_load *before = NULL;
+    size_t i;
+
+    for (i = 0; i < b->n; i++) {
+        struct miss *miss = &b->misses[i];
+        if (miss->started) {
+            if (before != NULL) {
+                memo_queue_behind_(miss->flight, before);
+            }
+            before = miss->flight;
+        }
+    }
+}
+
 // Load what was claimed: by one bulk load, or one after the other.
 static void load_claimed(struct bulk *b) {
     size_t n_loads = 0, i;
+
+    if (b->memo->load_many == NULL) {
+        queue_claimed(b);
+    }
 
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
@@ -141,6 +169,7 @@ static void load_claimed(struct bulk *b) {
         }
         miss->ran = 1;
         if (b->memo->load_many == NULL) {
+            memo_queue_behind_(miss->flight, NULL);
             memo_run_load_(miss->flight, 0);
         } else {
             b->loads[n_loads++] = miss->flight;

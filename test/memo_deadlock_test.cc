@@ -354,4 +354,24 @@ TEST_P(Deadlock, AFinishedLoadIsNoPartOfACycle) {
     x.join();
 }
 
+// W4: of several keys claimed by one call, each waits for those before it.
+TEST_P(Deadlock, ALoadThatAsksForALaterKeyOfItsBulkIsTold) {
+    Seen inner = {};
+    Cache cache(GetParam(), [&](memo_load *l) {
+        if (KeyOf(l) == "a") {
+            inner = cache.Get("b");
+        }
+        return LoadInBrackets(l);
+    });
+    memo_bytes keys[] = {{"a", 1}, {"b", 1}};
+    memo_value out[2];
+    int errors[2];
+
+    EXPECT_EQ(memo_get_many(cache, keys, 2, nullptr, out, errors), 0);
+    EXPECT_EQ(inner, Failed(MEMO_EDEADLK));
+    memo_release(&out[0]);
+    memo_release(&out[1]);
+    EXPECT_EQ(cache.Get("b"), Hit("<b>"));
+}
+
 }  // namespace
