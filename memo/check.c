@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/policy.h"
 #include "memo/table.h"
 
 #include <stdio.h>
@@ -51,6 +52,37 @@ static uint64_t count_flights(const struct shard *s,
     return n + 1;
 }
 
+static void check_queue(struct shard *s, enum queue_name name,
+                        struct measure *sum) {
+    const struct queue *q = &s->policy->queue[name];
+    const struct entry *e, *newer = NULL;
+    uint64_t n = 0, size = 0;
+
+    for (e = q->newest; e != NULL; newer = e, e = e->next) {
+        uint64_t word = SYNC_LOAD(&e->word);
+        n++;
+        size += memo_policy_size_of_(s, e);
+        sum->weight += s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
+        require(e->prev == newer, "queues");
+        require((word & ENTRY_RETIRED) == 0, "queues");
+        require((word & ENTRY_QUEUE) >> ENTRY_QUEUE_SHIFT == (uint64_t)name,
+                "queues");
+    }
+    require(q->oldest == newer && q->n == n && q->size == size, "queues");
+    sum->entries += n;
+}
+
+static void check_policy(struct shard *s) {
+    struct measure sum = {0, 0, 0};
+
+    check_queue(s, QUEUE_YOUNG, &sum);
+    check_queue(s, QUEUE_OLD, &sum);
+    check_queue(s, QUEUE_MAIN, &sum);
+    require(sum.entries == s->table.n_entries, "queues");
+    require(sum.weight == s->policy->weight, "queues");
+    require(!memo_policy_is_full_(s), "bounds");
+}
+
 void memo_check_owned_(struct shard *s, void *unused) {
     struct found found = {0, 0, 0};
     uint64_t n_retired = 0, retired_bytes = 0;
@@ -71,4 +103,7 @@ void memo_check_owned_(struct shard *s, void *unused) {
     require(n_retired == s->n_retired, "counts");
     require(retired_bytes == s->retired_bytes, "counts");
     require(s->garbage == NULL, "garbage");
+    if (s->policy != NULL) {
+        check_policy(s);
+    }
 }

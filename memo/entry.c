@@ -21,7 +21,9 @@ static size_t allocated_size(const struct memo *m, size_t key_size,
            entry_value_offset(key_size) + value_size;
 }
 
-_Static_assert(sizeof(struct entry_prefix) % 16 == 0,
+_Static_assert(sizeof(struct entry_prefix) % 16 == 0 &&
+                   offsetof(struct entry_prefix, deadline_ns) ==
+                       sizeof(struct entry_prefix) - PREFIX_OF_WEIGHT,
                "a prefix keeps the entry aligned for any type");
 
 static struct entry *new_entry(struct shard *s, const void *key,
@@ -89,12 +91,32 @@ struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
 size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
-    size_t bytes = allocated_size(m, key_size, e->value_size);
+    size_t bytes =
+        memo_good_size_(m, allocated_size(m, key_size, e->value_size));
 
     if (word & ENTRY_ADOPTED) {
-        bytes += ((const struct adopted *)entry_value(e, key_size))->size;
+        const struct adopted *a = entry_value(e, key_size);
+        bytes += a->allocated == 0 ? a->size : memo_good_size_(m, a->allocated);
     }
     return bytes;
+}
+
+void memo_entry_weigh_(const struct memo *m, struct entry *e,
+                       const uint32_t *weight) {
+    struct memo_value v;
+    size_t key_size = entry_key_size(SYNC_LOAD(&e->word));
+
+    if (m->max_weight == 0) {
+        return;
+    }
+    entry_prefix(e)->weight = 1;
+    if (weight != NULL) {
+        entry_prefix(e)->weight = *weight;
+    } else if (m->weight != NULL) {
+        entry_describe(e, SYNC_LOAD(&e->word), key_size, &v);
+        entry_prefix(e)->weight =
+            m->weight(m->weight_arg, e->bytes, key_size, v.data, v.size);
+    }
 }
 
 static void destroy_entry(struct entry *e) {

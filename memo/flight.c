@@ -203,6 +203,18 @@ int memo_load_adopt(struct memo_load *l, void *data, size_t size,
     return 0;
 }
 
+int memo_load_set_weight(struct memo_load *l, uint32_t weight) {
+    if (l == NULL) {
+        return MEMO_EINVAL;
+    }
+    if (is_finished(l)) {
+        return MEMO_EALREADY;
+    }
+    l->weight = weight;
+    l->has_weight = 1;
+    return 0;
+}
+
 int memo_load_is_canceled(struct memo_load *l) {
     return l != NULL && sync_event_is_set(&l->canceled);
 }

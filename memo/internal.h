@@ -3,6 +3,8 @@
 //     memo.c         the door: checks arguments, takes options, tries the hit
 //     load.c         find or start a flight, run the load, publish, wait
 //     shard.c        what a shard's owner does: the steps under ownership
+//     policy.c/.h    what goes first in a bounded cache
+//     ghost.c/.h     what is remembered of evicted keys
 //     flight.c       one load in progress, and the map of them
 //     table.c/.h     resident entries; lock-free readers
 //     entry.c        one result: made, pinned, counted, destroyed
@@ -24,12 +26,13 @@
 // one allocation.  Or, for an adopted or huge value, a struct adopted in place
 // of the value.
 //
-// word is compared as a whole by hits:
+// word is compared by hits in one go, but for the bits of ENTRY_UNSEEN:
 //
 //     bits  0..1    uses, saturating: how often hit since the policy looked
-//     bits  2..15   ENTRY_*
-//     bits 16..31   generation: the shard's at the time of storing
-//     bits 32..63   size of the key
+//     bits  2..11   ENTRY_*
+//     bits 12..23   generation: the shard's at the time of storing
+//     bits 24..39   stamp: the policy's clock when e entered its queue
+//     bits 40..63   size of the key
 //
 //     being made --- stored ---> resident --- unlinked ---> retired ---> gone
 //          '------ not stored (error, detached, closed) ------------------^
@@ -50,31 +53,39 @@ struct entry {
         struct shard *shard;  // before and after
     };
     // From here on is what a hit reads.
-    sync_atomic_u64 word;   // Atomic.  The size and flags of a published entry
-                            // are const, but for ENTRY_RETIRED and uses.
+    sync_atomic_u64 word;   // Atomic.  Readers count uses; the owner changes
+                            // uses, queue and stamp, and sets ENTRY_RETIRED;
+                            // the rest is const after it is published.
     sync_atomic_u32 refs;   // Atomic.  ORDER(unref) in entry.c
     uint32_t value_size;    // Const after init; of a value inside the entry.
     unsigned char bytes[];  // Const after init.
 };
 
-// What bounded caches, and values with a time to live, know of an entry besides;
-// in front of it, in caches where memo.prefix_size says so.
+// What some caches know of an entry besides; in front of it.  memo.prefix_size
+// says how much of the end of this there is.
 struct entry_prefix {
     // Owned by the shard's owner.
     struct entry *wheel_next;
     struct entry **wheel_at;  // NULL: on no slot of the wheel
-    uint32_t stamp;  // the policy's clock when it entered its queue
-    uint32_t cost;   // of its load, in units of the policy
     // Const after init.
     int64_t deadline_ns;  // MEMO_NEVER: none.  Read by hits
+    uint32_t weight;      // under max_weight
+    uint32_t cost;        // of its load, in units of the policy
 };
+
+#define PREFIX_OF_WEIGHT 16  // weight and cost
 
 #define ENTRY_USES UINT64_C(3)
 #define ENTRY_ADOPTED (UINT64_C(1) << 2)  // a struct adopted is the value
 #define ENTRY_RETIRED (UINT64_C(1) << 3)  // set once, by the owner
-#define ENTRY_GENERATION_SHIFT 16
-#define ENTRY_GENERATION (UINT64_C(0xffff) << ENTRY_GENERATION_SHIFT)
-#define ENTRY_KEY_SHIFT 32
+#define ENTRY_QUEUE_SHIFT 4  // enum queue_name, of the policy
+#define ENTRY_QUEUE (UINT64_C(3) << ENTRY_QUEUE_SHIFT)
+#define ENTRY_GENERATION_SHIFT 12
+#define ENTRY_GENERATION (UINT64_C(0xfff) << ENTRY_GENERATION_SHIFT)
+#define ENTRY_STAMP_SHIFT 24
+#define ENTRY_STAMP (UINT64_C(0xffff) << ENTRY_STAMP_SHIFT)
+#define ENTRY_KEY_SHIFT 40
+#define ENTRY_UNSEEN (ENTRY_ADOPTED | ENTRY_QUEUE | ENTRY_STAMP)  // by hits
 
 struct adopted {
     void *data;
@@ -129,6 +140,10 @@ struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
 // The bytes that e costs: itself and what it adopted.
 size_t memo_entry_bytes_(const struct memo *m, const struct entry *e);
 
+// Find out what e weighs, unless weight says it.  CALLBACK, nothing locked.
+void memo_entry_weigh_(const struct memo *m, struct entry *e,
+                       const uint32_t *weight);
+
 // Take or drop a reference.  The last one destroys e: CALLBACK, nothing locked.
 SYNC_INLINE void memo_entry_ref_(struct entry *e) {
     (void)SYNC_ADD(&e->refs, 1);
@@ -171,8 +186,10 @@ struct memo_load {
     uint32_t interest;  // who wants the result: waiters, and memo itself where
                         // it loads for its own sake
 
-    // Owned by the load: the value being made.
+    // Owned by the load: the value being made, and its weight if it has said so.
     struct entry *making;
+    uint32_t weight;
+    int has_weight;
 
     // Published by done: stored before sync_event_set(), read after the event
     // was seen set.
@@ -252,6 +269,8 @@ struct shard {
     // Const after init.
     struct memo *memo;
 
+    struct policy *policy;  // NULL: the cache isn't bounded
+
     struct sync_mutex mu;  // leaf: no lock is acquired while it is held
 
     // Owned by the shard's owner.
@@ -286,12 +305,13 @@ struct memo {
     struct hash_seed seed;
     unsigned char *shards;  // n_shards structs, SHARD_SIZE apart
     uint64_t shard_mask;    // (n_shards - 1) * SHARD_SIZE: counts bytes
+    struct policy *policies;  // one a shard; NULL: the cache isn't bounded
     int tally;              // of hits, or -1: then hits counts
     memo_load_fn *load;
     void *load_arg;
     struct memo_allocator allocator;
     struct memo_clock clock;
-    size_t prefix_size;  // of entries: 0, or sizeof(struct entry_prefix)
+    size_t prefix_size;  // of entries: what there is of struct entry_prefix
     int clock_is_monotonic;  // the same as sync_clock_now_ns()
     struct sync_monitor *monitor;   // NULL: engine_lock
     struct memo_executor executor;  // submit is NULL: the caller's thread
@@ -299,6 +319,9 @@ struct memo {
     memo_load_many_fn *load_many;
     uint64_t max_loads, max_waiters, max_waiters_per_key;  // 0: none
     int cancel_unwanted;
+    uint64_t max_entries, max_bytes, max_weight;  // 0: none
+    memo_weight_fn *weight;
+    void *weight_arg;
     void *pages;
     size_t pages_size;
     void *block;  // what the allocator gave for this struct and the shards
@@ -339,6 +362,7 @@ SYNC_INLINE struct shard *memo_shard_of_(const struct memo *m, uint64_t hash) {
 // Count a hit whose pin doesn't say where.
 void memo_count_hit_(struct memo *m);
 
+size_t memo_good_size_(const struct memo *m, size_t size);
 void *memo_alloc_(struct memo *m, size_t size);
 void memo_dealloc_(struct memo *m, void *p, size_t size);
 

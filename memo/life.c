@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/policy.h"
 #include "memo/table.h"
 
 #include <stdlib.h>
@@ -28,6 +29,14 @@
 #define THREADS_MOST 1024
 #define SHARDS_BY_DEFAULT 64
 
+// What a shard of a bounded cache should hold at least.
+#define SHARD_ENTRIES 1024
+#define SHARD_BYTES ((uint64_t)1 << 20)
+#define SHARD_WEIGHT 65536
+
+// One part in so many of a shard's pages is for the policy's ghosts.
+#define GHOSTS_SHARE 16
+
 // ------------------------------------------------------------------ memory
 
 static void *alloc_by_malloc(void *state, size_t size) {
@@ -41,9 +50,24 @@ static void free_by_malloc(void *state, void *p, size_t size) {
     free(p);
 }
 
+// What glibc's malloc takes: a word before each block, and multiples of two.
+static size_t good_size_of_malloc(void *state, size_t size) {
+    const size_t word = sizeof(size_t), least = 4 * word;
+    size_t taken = (size + word + 2 * word - 1) & ~(2 * word - 1);
+
+    (void)state;
+    return taken < least ? least : taken;
+}
+
 static int64_t now_by_monotonic_clock(void *state) {
     (void)state;
     return sync_clock_now_ns();
+}
+
+size_t memo_good_size_(const struct memo *m, size_t size) {
+    return m->allocator.good_size == NULL
+               ? size
+               : m->allocator.good_size(m->allocator.state, size);
 }
 
 void *memo_alloc_(struct memo *m, size_t size) {
@@ -193,6 +217,23 @@ static uint32_t default_shards(void) {
     return n;
 }
 
+// The policy decides better the more it sees: so few shards for small caches.
+static uint32_t choose_shards(const struct memo_options *o) {
+    uint32_t n = o->shards == 0 ? default_shards() : o->shards;
+
+    while (n > 1 &&
+           ((o->max_entries != 0 && o->max_entries / n < SHARD_ENTRIES) ||
+            (o->max_bytes != 0 && o->max_bytes / n < SHARD_BYTES) ||
+            (o->max_weight != 0 && o->max_weight / n < SHARD_WEIGHT))) {
+        n /= 2;
+    }
+    return n;
+}
+
+static int is_bounded(const struct memo_options *o) {
+    return o->max_entries != 0 || o->max_bytes != 0 || o->max_weight != 0;
+}
+
 // ------------------------------------------------------------------ beginning
 
 _Static_assert(sizeof(struct shard) <= SHARD_SIZE, "a shard outgrew its size");
@@ -218,6 +259,12 @@ static void set_options(struct memo *m, const struct memo_options *o,
     m->max_loads = o->max_loads;
     m->max_waiters = o->max_waiters;
     m->max_waiters_per_key = o->max_waiters_per_key;
+    m->max_entries = o->max_entries;
+    m->max_bytes = o->max_bytes;
+    m->max_weight = o->max_weight;
+    m->weight = o->weight;
+    m->weight_arg = o->weight_arg;
+    m->prefix_size = o->max_weight != 0 ? PREFIX_OF_WEIGHT : 0;
     m->cancel_unwanted = (o->flags & MEMO_CANCEL_UNWANTED) != 0;
     if (o->hash_seed == NULL) {
         sync_random(&m->seed, sizeof(m->seed));
@@ -240,6 +287,28 @@ static int reserve_pages(struct memo *m, uint64_t n_shards) {
     return MEMO_ENOMEM;
 }
 
+// The share of shard i in a bound; the shares add up to it.
+static uint64_t share_of(const struct memo *m, uint64_t bound, uint64_t i) {
+    uint64_t n = memo_n_shards_(m);
+
+    return bound == 0 ? NO_BOUND : bound / n + (i < bound % n);
+}
+
+// The ghosts get the end of what would be the table's pages.
+static void init_policy(struct memo *m, uint64_t i, size_t pages_size) {
+    struct shard *s = memo_shard_at_(m, i);
+    struct measure limit = {share_of(m, m->max_entries, i),
+                            share_of(m, m->max_bytes, i),
+                            share_of(m, m->max_weight, i)};
+
+    struct ghosts ghosts;
+
+    s->policy = m->policies + i;
+    s->table.limit -= pages_size / GHOSTS_SHARE;
+    memo_ghosts_init_(&ghosts, s->table.limit, pages_size / GHOSTS_SHARE);
+    memo_policy_init_(s, limit, ghosts);
+}
+
 static int init_shards(struct memo *m, uint64_t n_shards) {
     size_t share = m->pages_size / n_shards;
     uint64_t i;
@@ -252,6 +321,9 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
         if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,
                              share) != 0) {
             return MEMO_ENOMEM;
+        }
+        if (m->policies != NULL) {
+            init_policy(m, i, share);
         }
     }
     return 0;
@@ -280,11 +352,14 @@ static int start_pool(struct memo *m, uint32_t n_threads) {
     return 0;
 }
 
-// One block for the cache and its shards, from the caller's allocator.
+// One block for the cache, its shards and their policies, from the caller's
+// allocator.
 static struct memo *alloc_core(const struct memo_allocator *allocator,
-                               uint64_t n_shards) {
+                               uint64_t n_shards, int bounded) {
     size_t head = align_up(sizeof(struct memo), CORE_ALIGN);
-    size_t size = CORE_ALIGN + head + n_shards * SHARD_SIZE;
+    size_t shards = n_shards * SHARD_SIZE;
+    size_t policies = bounded ? n_shards * sizeof(struct policy) : 0;
+    size_t size = CORE_ALIGN + head + shards + policies;
     unsigned char *block = allocator->alloc(allocator->state, size);
     struct memo *m;
 
@@ -297,12 +372,15 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
     m->block_size = size;
     m->shards = (unsigned char *)m + head;
     m->shard_mask = (n_shards - 1) * SHARD_SIZE;
+    if (bounded) {
+        m->policies = (struct policy *)(void *)(m->shards + shards);
+    }
     return m;
 }
 
 int memo_new(const struct memo_options *options, struct memo **out) {
-    static const struct memo_allocator by_malloc = {alloc_by_malloc,
-                                                    free_by_malloc, NULL};
+    static const struct memo_allocator by_malloc = {
+        alloc_by_malloc, free_by_malloc, NULL, good_size_of_malloc};
     const struct memo_allocator *allocator;
     struct memo_options o;
     struct memo *m;
@@ -317,8 +395,8 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     }
     look_after_orphans();
     allocator = o.allocator == NULL ? &by_malloc : o.allocator;
-    n_shards = o.shards == 0 ? default_shards() : o.shards;
-    m = alloc_core(allocator, n_shards);
+    n_shards = choose_shards(&o);
+    m = alloc_core(allocator, n_shards, is_bounded(&o));
     if (m == NULL) {
         return MEMO_ENOMEM;
     }

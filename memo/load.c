@@ -169,6 +169,9 @@ static void end_flight(struct memo_load *f, int error) {
         memo_entry_unref_(end.entry);  // CALLBACK
         end.entry = NULL;
     }
+    if (end.entry != NULL) {
+        memo_entry_weigh_(m, end.entry, f->has_weight ? &f->weight : NULL);
+    }
     memo_own_(f->shard, memo_end_owned_, &end);
     if (end.was_open) {
         sync_event_set(&f->done);  // ORDER(result) set:B; CALLBACK: completions

@@ -180,6 +180,7 @@ int memo_put(struct memo *m, const void *key, size_t key_size, const void *data,
     if (size != 0) {
         memcpy((void *)(uintptr_t)value.data, data, size);
     }
+    memo_entry_weigh_(m, e, NULL);
     error = replace(m, e, key, key_size, hash);
     memo_entry_unref_(e);
     return error;
@@ -239,6 +240,9 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     size = stats->size;
     memset(stats, 0, size);
     stats->size = size;
+    stats->max_entries = m->max_entries;
+    stats->max_bytes = m->max_bytes;
+    stats->max_weight = m->max_weight;
     stats->hits = SYNC_LOAD(&m->hits);
     if (m->tally >= 0) {
         stats->hits += sync_tally_sum(m->tally);

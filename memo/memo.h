@@ -127,10 +127,15 @@ typedef void memo_free_fn(void *arg, void *data, size_t size);
 // Where memory comes from.  alloc returns memory aligned for any type, or NULL.
 // free gets the size that alloc was asked for.  Both are called with nothing
 // locked, from any thread, until the cache is freed and the last value released.
+//
+// good_size, if not NULL, says how much memory an allocation of size bytes really
+// takes up: rounding and header included.  It depends on its arguments alone, calls
+// nothing of memo, and may be called with a shard locked.  NULL: size, as it is.
 struct memo_allocator {
     void *(*alloc)(void *state, size_t size);
     void (*free)(void *state, void *p, size_t size);
     void *state;
+    size_t (*good_size)(void *state, size_t size);
 };
 
 // What time it is, in nanoseconds; never goes backwards.  Called with nothing
@@ -172,6 +177,12 @@ enum memo_engine {
     MEMO_ENGINE_LOOP = 2,
 };
 
+// What a value weighs, against memo_options.max_weight.  Called before it is
+// stored, with nothing locked, unless its load said it with
+// memo_load_set_weight().
+typedef uint32_t memo_weight_fn(void *arg, const void *key, size_t key_size,
+                                const void *data, size_t size);
+
 // Options of memo_new().  Zero in any field but size and load means the default
 // written beside it.  New fields are only ever added at the end.
 struct memo_options {
@@ -193,11 +204,31 @@ struct memo_options {
     uint64_t max_loads;               // running at once, else MEMO_EBUSY; 0: any
     uint64_t max_waiters;             // waiting at once, likewise
     uint64_t max_waiters_per_key;     // likewise
+    uint64_t max_entries;             // resident at most;  0: any number.  See
+                                      // "A bounded cache"
+    uint64_t max_bytes;               // of memory, for all that is resident
+    uint64_t max_weight;              // of all resident values together
+    memo_weight_fn *weight;           // of a value;        NULL: 1
+    void *weight_arg;                 // first argument of weight
 };
 
 // Tell a load when the last who waited for it has given up, and don't keep its
 // result: see memo_load_is_canceled().  Otherwise it goes on, for the cache.
 #define MEMO_CANCEL_UNWANTED 1u
+
+// A bounded cache.  The bounds that are given hold whenever a call that stored
+// something has returned; what it stored takes the place of what is least likely
+// to be asked for soon.  What callers hold stays valid, and doesn't count.
+//
+// max_bytes counts what the allocator really takes for keys and values (adopted
+// ones by the size they were adopted with), the headers, the tables as far as they
+// are used, and what is remembered of evicted keys.  It doesn't count struct memo,
+// loads in progress, and what is retired (see memo_stats).
+//
+// The bounds are shared out among the shards.  So a cache that holds few entries
+// has fewer shards than options.shards says: each is to hold 1024 entries, 1 MiB,
+// or a weight of 65536 at least.  A value too large for its shard's share is
+// delivered to who asked for it, but not stored, and evicts nothing.
 
 // How to wait.  Zero in any field but size means the default.
 struct memo_wait {
@@ -230,6 +261,12 @@ struct memo_stats {
                              // not reclaimed yet
     uint64_t retired_bytes;  // their keys, values and headers
     uint64_t table_bytes;    // memory of the tables
+    // Of bounded caches; else 0.
+    uint64_t evictions;      // values dropped to make room
+    uint64_t too_large;      // values not stored, for none would have been enough
+    uint64_t weight;         // of resident values, under max_weight
+    uint64_t ghost_bytes;    // memory of what is remembered of evicted keys
+    uint64_t max_entries, max_bytes, max_weight;  // the options
 };
 
 // ---------------------------------------------------------------- a cache
@@ -513,6 +550,12 @@ MEMO_API int memo_load_return(struct memo_load *l, const void *data,
 // Locks:   none.
 MEMO_API int memo_load_adopt(struct memo_load *l, void *data, size_t size,
                              memo_free_fn *free_fn, void *free_arg);
+
+// Say what the value weighs, rather than have it weighed.  Return 0, MEMO_EINVAL
+// or MEMO_EALREADY (the load is finished).
+//
+// Threads: one at a time.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_set_weight(struct memo_load *l, uint32_t weight);
 
 // Say whether the answer is no longer wanted: the cache is closing; or, with
 // MEMO_CANCEL_UNWANTED, nobody waits for it any more.

@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/policy.h"
 #include "memo/table.h"
 
 #include <string.h>
@@ -127,30 +128,61 @@ void memo_reclaim_owned_(struct shard *s, void *unused) {
 
 // ------------------------------------------------------------------ storing
 
+// Entry e leaves its queue, if there are any.
+static enum queue_name leave_queue(struct shard *s, struct entry *e) {
+    return s->policy == NULL ? QUEUE_NONE : memo_policy_forget_(s, e);
+}
+
 // Drop entry e from the table.
 static void drop(struct shard *s, struct table_place place, struct entry *e) {
     memo_table_remove_owned_(&s->table, place);
+    (void)leave_queue(s, e);
     retire(s, e);
 }
 
+void memo_evict_owned_(struct shard *s, struct entry *e, uint64_t hash) {
+    struct table_place place;
+
+    (void)memo_table_find_owned_(
+        s, e->bytes, entry_key_size(SYNC_LOAD(&e->word)), hash, &place);
+    drop(s, place, e);
+}
+
+static void set_generation(const struct shard *s, struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word) & ~ENTRY_GENERATION;
+
+    SYNC_STORE(&e->word, word | generation(s));
+}
+
 // Make e resident, in place of what is there.  0, or MEMO_ENOMEM and nothing has
-// changed.  The table takes a reference of its own.
+// changed.  The table takes a reference of its own.  If e is too large for the
+// cache, only what was there is dropped.
 static int store(struct shard *s, struct entry *e, const void *key,
                  size_t key_size, uint64_t hash) {
     struct table_place place;
     struct entry *old = memo_table_find_owned_(s, key, key_size, hash, &place);
-    uint64_t word = SYNC_LOAD(&e->word) | generation(s);
+    enum queue_name instead = QUEUE_NONE;
 
-    SYNC_STORE(&e->word, word);
+    if (s->policy != NULL && !memo_policy_has_room_for_(s, e)) {
+        s->policy->too_large++;
+        if (old != NULL) {
+            drop(s, place, old);
+        }
+        return 0;
+    }
+    set_generation(s, e);
     if (old != NULL) {
         memo_table_replace_owned_(place, e, hash);
+        instead = leave_queue(s, old);
         retire(s, old);
     } else if (memo_table_insert_owned_(s, e, hash) != 0) {
-        SYNC_STORE(&e->word, word & ~ENTRY_GENERATION);
         return MEMO_ENOMEM;
     }
     memo_entry_ref_(e);
     s->entry_bytes += memo_entry_bytes_(s->memo, e);
+    if (s->policy != NULL) {
+        memo_policy_admit_(s, e, hash, instead);
+    }
     return 0;
 }
 
@@ -185,6 +217,9 @@ void memo_tidy_owned_(struct shard *s) {
     }
     s->written = 0;
     memo_table_grow_owned_(s);
+    if (s->policy != NULL) {
+        memo_policy_trim_(s);
+    }
     sweep(s, SWEEP_BY_WRITE);
     if (s->reclaim_now || s->n_retired >= s->reclaim_at ||
         s->retired_bytes >= RECLAIM_BYTES) {
@@ -436,4 +471,10 @@ void memo_stats_owned_(struct shard *s, void *memo_stats) {
     stats->retired += s->n_retired;
     stats->retired_bytes += s->retired_bytes;
     stats->table_bytes += s->table.committed;
+    if (s->policy != NULL) {
+        stats->evictions += s->policy->evictions;
+        stats->too_large += s->policy->too_large;
+        stats->weight += s->policy->weight;
+        stats->ghost_bytes += memo_ghosts_bytes_(&s->policy->ghosts);
+    }
 }

@@ -99,6 +99,16 @@ int memo_table_init_(struct table *t, void *pages, size_t size) {
     return 0;
 }
 
+uint64_t memo_table_bytes_(const struct table *t) {
+    uint64_t level = SYNC_LOAD(&t->level);
+    uint64_t buckets =
+        t->split == TABLE_NOT_SPLITTING ? level : level / 2 + 2 * t->split;
+    const unsigned char *chains =
+        SYNC_LOAD(&t->base) + t->max_level * sizeof(struct bucket);
+
+    return buckets * sizeof(struct bucket) + (uint64_t)(t->chains - chains);
+}
+
 // ------------------------------------------------------------------ readers
 
 // What a look at one candidate came to.  UNSURE: it couldn't be looked at.

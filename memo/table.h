@@ -71,7 +71,7 @@ SYNC_INLINE int table_hit(const struct shard *s, const void *key,
     }
     if (SYNC_LIKELY(SYNC_LOAD_ACQ(slot) == slot_word)) {  // ORDER(pin) look:B
         hit->word = SYNC_LOAD(&hit->entry->word);
-        if (SYNC_LIKELY((hit->word & ~ENTRY_ADOPTED) ==
+        if (SYNC_LIKELY((hit->word & ~ENTRY_UNSEEN) ==
                         ((uint64_t)key_size << ENTRY_KEY_SHIFT |
                          SYNC_LOAD(&s->stamp))) &&
             SYNC_LIKELY(hash_equal_bytes(hit->entry->bytes, key, key_size))) {
@@ -92,6 +92,9 @@ int memo_table_find_(struct shard *s, const void *key, size_t key_size,
 
 // Prepare t in the size bytes at pages, a multiple of 2^16.  0 or MEMO_ENOMEM.
 int memo_table_init_(struct table *t, void *pages, size_t size);
+
+// The bytes that t uses.
+uint64_t memo_table_bytes_(const struct table *t);
 
 // Where an entry is.
 struct table_place {

@@ -61,7 +61,7 @@ TEST(Abi, LongerOptionsMustBeZero) {
 TEST(Abi, NonsenseInOptionsIsRefused) {
     memo_options o = Options();
     memo *m;
-    memo_allocator half = {nullptr, nullptr, nullptr};
+    memo_allocator half = {};
     memo_clock no_clock = {nullptr, nullptr};
     memo_executor no_executor = {nullptr, nullptr};
 

@@ -35,7 +35,7 @@ class CountingAllocator {
                 [](void *self, void *p, size_t size) {
                     static_cast<CountingAllocator *>(self)->Free(p, size);
                 },
-                this};
+                this, nullptr};
     }
 
     // From here on, the nth allocation fails; if sticky, all later ones too.

@@ -1,0 +1,52 @@
+// Ghosts: what a bounded cache remembers of the keys that it evicted lately.
+//
+// A ghost is 4 bytes: part of the key's hash, which of two kinds it is, and
+// when it became one, on a clock of its kind.  Times are 16 bits, and compared
+// modulo that.  Two keys may be taken for each other: a ghost is a hint.
+#ifndef MEMO_MEMO_GHOST_H_
+#define MEMO_MEMO_GHOST_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum ghost_kind {
+    GHOST_NONE = 0,
+    GHOST_OF_WINDOW = 1,
+    GHOST_OF_MAIN = 2,
+};
+
+struct ghost {
+    enum ghost_kind kind;
+    uint16_t stamp;
+};
+
+// What time it is for each kind.
+struct ghost_clocks {
+    uint16_t of_window, of_main;
+};
+
+// Of one shard.  Owned by its owner.
+struct ghosts {
+    unsigned char *buckets;
+    uint64_t n_buckets, max_buckets;
+    uint64_t committed;  // bytes
+};
+
+// None yet, to be kept in the size bytes at pages, which are reserved.
+void memo_ghosts_init_(struct ghosts *g, void *pages, size_t size);
+
+// Make room for n entries' ghosts, as far as there is memory.  It never
+// shrinks.
+void memo_ghosts_fit_(struct ghosts *g, uint64_t n);
+
+// Remember hash, in the place of the oldest that share its bucket.
+void memo_ghosts_put_(struct ghosts *g, uint64_t hash, struct ghost ghost,
+                      struct ghost_clocks now);
+
+// Return the ghost of hash, and forget it.
+struct ghost memo_ghosts_take_(struct ghosts *g, uint64_t hash);
+
+// The memory in use.
+uint64_t memo_ghosts_bytes_(const struct ghosts *g);
+
+#endif  // MEMO_MEMO_GHOST_H_
