@@ -21,6 +21,9 @@ extern const char subject_about[];
 // must not evict before it is reached.
 void subject_init(size_t capacity);
 
+// Give everything back, as far as the library can; subject_init() may follow.
+void subject_exit(void);
+
 // Add one of many entries, from one thread.  The value is what make_value()
 // says, 64 bytes; memory of the caller's may be kept.
 void subject_put(const void *key, size_t size, const void *value);

@@ -19,6 +19,15 @@ void subject_init(size_t capacity) {
     }
 }
 
+void subject_exit(void) {
+    size_t i;
+
+    for (i = 0; i <= table.mask; i++) {
+        free((void *)(uintptr_t)(table.slot[i] & (UINT64_MAX >> 16)));
+    }
+    free(table.slot);
+}
+
 void subject_put(const void *key, size_t size, const void *value) {
     (void)value;
     floor_insert(&table, key, size);

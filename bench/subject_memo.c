@@ -40,6 +40,10 @@ void subject_init(size_t capacity) {
     }
 }
 
+void subject_exit(void) {
+    memo_free(memo);
+}
+
 static inline uint64_t get(const void *key, size_t size) {
     struct memo_value v;
     uint64_t sum;

@@ -41,6 +41,16 @@ void subject_init(size_t capacity) {
     }
 }
 
+void subject_exit(void) {
+    ck_ht_iterator_t at = CK_HT_ITERATOR_INITIALIZER;
+    ck_ht_entry_t *entry;
+
+    while (ck_ht_next(&table, &at, &entry)) {
+        free(ck_ht_entry_value(entry));
+    }
+    ck_ht_destroy(&table);
+}
+
 void subject_put(const void *key, size_t size, const void *value) {
     unsigned char *p = malloc(size + VALUE_SIZE);
     ck_ht_entry_t entry;

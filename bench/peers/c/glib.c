@@ -30,7 +30,11 @@ static gboolean equal(gconstpointer a, gconstpointer b) {
 
 void subject_init(size_t capacity) {
     (void)capacity;
-    table = g_hash_table_new(hash, equal);
+    table = g_hash_table_new_full(hash, equal, free, NULL);
+}
+
+void subject_exit(void) {
+    g_hash_table_destroy(table);
 }
 
 void subject_put(const void *key, size_t size, const void *value) {

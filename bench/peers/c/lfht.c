@@ -14,6 +14,7 @@ const char subject_about[] = "C " PEER_VERSION;
 
 struct node {
     struct cds_lfht_node link;
+    struct rcu_head rcu;
     const unsigned char *key;
     size_t key_size;
     unsigned char value[VALUE_SIZE];
@@ -25,6 +26,10 @@ struct key {
 };
 
 static struct cds_lfht *table;
+
+static void free_node(struct rcu_head *rcu) {
+    free(caa_container_of(rcu, struct node, rcu));
+}
 
 static int match(struct cds_lfht_node *link, const void *arg) {
     const struct node *n = caa_container_of(link, struct node, link);
@@ -42,6 +47,20 @@ void subject_init(size_t capacity) {
     if (table == NULL) {
         abort();
     }
+}
+
+void subject_exit(void) {
+    struct cds_lfht_iter iter;
+    struct node *n;
+
+    urcu_memb_read_lock();
+    cds_lfht_for_each_entry(table, &iter, n, link) {
+        cds_lfht_del(table, &n->link);
+        urcu_memb_call_rcu(&n->rcu, free_node);
+    }
+    urcu_memb_read_unlock();
+    urcu_memb_barrier();
+    cds_lfht_destroy(table, NULL);
 }
 
 void subject_put(const void *key, size_t size, const void *value) {

@@ -27,6 +27,10 @@ void subject_init(size_t) {
     map = new Map;
 }
 
+void subject_exit() {
+    delete map;
+}
+
 void subject_put(const void *key, size_t size, const void *value) {
     map->insert(std::string(view(key, size)), value_at(value));
 }
