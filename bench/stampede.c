@@ -2,12 +2,14 @@
 // all have asked: how many loads run, when the last one is awake, when the
 // thread that loaded is back, and what a waiter costs in memory.
 //
-//     stampede [--system memo|condition] [--waiters N] [--load-ms N]
-//              [--json FILE]
+//     stampede [--system memo|memo-async|condition] [--waiters N]
+//              [--load-ms N] [--json FILE]
 //
-// condition is what one writes without a library: a mutex, a condition
-// variable, and a broadcast at the end.  Memory of a waiter is what the process
-// and the kernel's stacks and page tables grow by, its thread included.
+// memo-async waits by callbacks instead of threads.  condition is what one
+// writes without a library: a mutex, a condition variable, and a broadcast at
+// the end.  Memory of a waiter is what the process and the kernel's stacks and
+// page tables grow by, its thread included; of a callback, what malloc gave.
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,8 +28,9 @@ struct stampede {
     int waiters, load_ms;
     atomic_int arrived, loads;
     int64_t load_end, published;
-    long before, during;  // KiB
+    long before, during;  // bytes
     struct memo *memo;
+    struct memo_load *pending;
     pthread_mutex_t mutex;
     pthread_cond_t done;
     int started, finished;
@@ -55,9 +58,9 @@ static long number_in(const char *file, const char *word) {
 }
 
 static long memory(void) {
-    return number_in("/proc/self/status", "VmRSS:") +
-           number_in("/proc/meminfo", "KernelStack:") +
-           number_in("/proc/meminfo", "PageTables:");
+    return 1024 * (number_in("/proc/self/status", "VmRSS:") +
+                   number_in("/proc/meminfo", "KernelStack:") +
+                   number_in("/proc/meminfo", "PageTables:"));
 }
 
 static void slow(struct stampede *s) {
@@ -88,6 +91,55 @@ static void get_memo(struct stampede *s) {
         abort();
     }
     memo_release(&v);
+}
+
+// Leaves the load to whoever set s->pending free.
+static int load_later(void *arg, struct memo_load *l) {
+    struct stampede *s = arg;
+
+    atomic_fetch_add(&s->loads, 1);
+    s->pending = l;
+    return MEMO_PENDING;
+}
+
+static void called_back(void *arg, int error, struct memo_value *v) {
+    int64_t *awake = arg;
+
+    *awake = bench_now_ns();
+    if (error != 0 || v->size != VALUE_SIZE) {
+        abort();
+    }
+    memo_release(v);
+}
+
+static int64_t run_async(struct stampede *s) {
+    static const char value[VALUE_SIZE];
+    int64_t *awake = calloc((size_t)s->waiters, sizeof(*awake)), last = 0;
+    int i;
+
+    if (awake == NULL) {
+        exit(1);
+    }
+    s->before = (long)mallinfo2().uordblks;
+    for (i = 0; i < s->waiters; i++) {
+        if (memo_get_async(s->memo, "key", 3, NULL, called_back, &awake[i],
+                           NULL) != 0) {
+            abort();
+        }
+    }
+    usleep((unsigned)s->load_ms * 1000);
+    s->during = (long)mallinfo2().uordblks;
+    s->load_end = bench_now_ns();
+    if (memo_load_return(s->pending, value, sizeof(value)) != 0 ||
+        memo_load_finish(s->pending, 0) != 0) {
+        abort();
+    }
+    s->published = bench_now_ns();
+    for (i = 0; i < s->waiters; i++) {
+        last = awake[i] > last ? awake[i] : last;
+    }
+    free(awake);
+    return last;
 }
 
 static void get_condition(struct stampede *s) {
@@ -180,6 +232,7 @@ int main(int argc, char **argv) {
     const char *system = "memo";
     FILE *json = NULL;
     double last_us, published_us;
+    int64_t last;
     int i;
 
     for (i = 1; i + 1 < argc; i += 2) {
@@ -197,25 +250,28 @@ int main(int argc, char **argv) {
     }
     if (strcmp(system, "condition") == 0) {
         s.get = get_condition;
+    } else if (strcmp(system, "memo-async") == 0) {
+        options.load = load_later;
     } else if (strcmp(system, "memo") != 0) {
         i = 0;
     }
     if (i != argc || s.waiters < 1) {
         fprintf(stderr,
-                "usage: stampede [--system memo|condition] "
+                "usage: stampede [--system memo|memo-async|condition] "
                 "[--waiters N] [--load-ms N] [--json FILE]\n");
         return 2;
     }
     if (memo_new(&options, &s.memo) != 0) {
         return 1;
     }
-    last_us = (double)(run(&s) - s.load_end) / 1e3;
+    last = options.load == load_later ? run_async(&s) : run(&s);
+    last_us = (double)(last - s.load_end) / 1e3;
     published_us = (double)(s.published - s.load_end) / 1e3;
     printf(
         "stampede %-10s %d waiters  %d load  last awake %.1f ms  "
         "loader back %.1f us  %ld bytes a waiter\n",
         system, s.waiters, s.loads, last_us / 1e3, published_us,
-        (s.during - s.before) * 1024 / s.waiters);
+        (s.during - s.before) / s.waiters);
     if (json != NULL) {
         fprintf(json,
                 "{\"bench\":\"stampede\",\"system\":\"%s\",\"language\":\"C\","
@@ -224,7 +280,7 @@ int main(int argc, char **argv) {
                 "\"bytes_per_waiter\":%ld}\n",
                 system, MEMO_VERSION_MAJOR, MEMO_VERSION_MINOR,
                 MEMO_VERSION_PATCH, s.waiters, s.loads, last_us, published_us,
-                (s.during - s.before) * 1024 / s.waiters);
+                (s.during - s.before) / s.waiters);
         fclose(json);
     }
     memo_free(s.memo);

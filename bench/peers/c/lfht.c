@@ -40,8 +40,14 @@ static int match(struct cds_lfht_node *link, const void *arg) {
 }
 
 void subject_init(size_t capacity) {
-    (void)capacity;
-    table = cds_lfht_new_flavor(1024, 1024, 0,
+    unsigned long size = 1024;
+
+    // It grows in a thread of its own, which may be late: give it the size that
+    // it will need, where that is known.
+    while (size < capacity) {
+        size *= 2;
+    }
+    table = cds_lfht_new_flavor(size, 1024, 0,
                                 CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING,
                                 &urcu_memb_flavor, NULL);
     if (table == NULL) {

@@ -171,7 +171,10 @@ where
             keys,
             stride,
             view,
-            subject: moka::sync::Cache::new(capacity as u64),
+            subject: moka::sync::Cache::builder()
+                .max_capacity(capacity as u64)
+                .initial_capacity(capacity)
+                .build(),
         }
         .serve(MOKA, &values),
         "quick_cache" => Server {

@@ -26,7 +26,7 @@ final class Peers {
     static final int SLICE = 2048;
     static final int VALUE_SIZE = 64;
     // The compilers of the virtual machine have done what they will after this.
-    static final long WARM_UP_NS = 2_000_000_000L;
+    static final long WARM_UP_NS = 1_000_000L * Integer.getInteger("warm.ms", 2000);
 
     private static final VarHandle LONG =
             MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);

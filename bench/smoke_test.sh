@@ -1,0 +1,53 @@
+#!/bin/bash
+# Runs each benchmark at a small size, and checks that it finishes, finds the
+# values it should, and says what it found.
+set -euo pipefail
+cd bench
+out=$TEST_TMPDIR
+json=$out/results.jsonl
+
+# lines N TEXT: the results have N lines with TEXT.
+lines() {
+    n=$(grep -c "$2" "$json" || :)
+    [ "$n" = "$1" ] || {
+        echo "expected $1 lines with $2, got $n:"
+        cat "$json"
+        exit 1
+    }
+}
+
+./hit --keys 2000 --rounds 3 --json "$out/hit.jsonl"
+grep -q '"bench":"hit/url/hot/2","system":"memo_get' "$out/hit.jsonl"
+
+./keygen --keys 2000 --stream 4096 "$out"
+for kind in k16 url; do
+    ./turns --rounds 3 --ops 500 --reference memo --json "$json" \
+        "$out" $kind ./floor ./memo
+done
+lines 24 '"bench":"hit"'
+lines 12 '"system":"memo","language":"C".*"ratio":1.0000'
+
+# A program that isn't there is left out, and no harm done.
+./turns --rounds 1 --ops 500 "$out" k16 ./floor ./absent >"$out/absent" 2>&1
+grep -q '^# absent is left out' "$out/absent"
+
+for system in memo memo-async condition; do
+    ./stampede --system $system --waiters 30 --load-ms 5 --json "$json"
+done
+lines 3 '"bench":"stampede".*"loads":1,'
+
+./miss --keys 2000 --json "$json"
+lines 4 '"bench":"miss"'
+
+./growth --keys 4096 --runs 2 --json "$json"
+lines 3 '"bench":"growth","system":"memo"'
+
+./churn --keys 500 --ops 3000 --json "$json"
+lines 8 '"bench":"churn"'
+
+mkdir "$out/report"
+./report "$json" "$out/report"
+for chart in hit hit-url stampede growth; do
+    grep -q '</svg>' "$out/report/$chart.svg"
+done
+grep -q '</html>' "$out/report/report.html"
