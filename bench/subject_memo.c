@@ -30,10 +30,11 @@ static int load(void *arg, struct memo_load *l) {
 void subject_init(size_t capacity) {
     // The same growth every time.
     static const uint64_t seed[4] = {1, 2, 3, 4};
-    struct memo_options options = {
-        .size = sizeof(options), .load = load, .hash_seed = seed};
+    struct memo_options options = {.size = sizeof(options),
+                                   .load = load,
+                                   .hash_seed = seed,
+                                   .max_entries = capacity};
 
-    (void)capacity;
     if (memo_new(&options, &memo) != 0) {
         fprintf(stderr, "memo: cannot make a cache\n");
         exit(1);
