@@ -113,7 +113,7 @@ class Everything {
         Await([&] { return answers_ == asked_async_; });
         EXPECT_EQ(cache_.Stats().flights, 0u);
         EXPECT_EQ(wrong_, 0);
-        EXPECT_GT(checked_, 100);
+        EXPECT_GT(checked_, 0);
         EXPECT_GT(asked_async_, 0);
         cache_.Free();
     }
