@@ -73,7 +73,8 @@ static void count_free(void *state, void *p, size_t size) {
 }
 
 static void open_cache(struct run *r, enum memo_engine engine) {
-    const struct memo_allocator counting = {count_alloc, count_free, NULL};
+    const struct memo_allocator counting = {.alloc = count_alloc,
+                                            .free = count_free};
     struct memo_options options = {.size = sizeof(options),
                                    .load = load,
                                    .load_arg = r,

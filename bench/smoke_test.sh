@@ -45,6 +45,9 @@ lines 3 '"bench":"growth","system":"memo"'
 ./churn --keys 500 --ops 3000 --json "$json"
 lines 8 '"bench":"churn"'
 
+./engines --ops 200 --waiters 100 --threads 20 --json "$out/engines.jsonl"
+grep -q '"engine":"monitor","what":"destroy p99.9"' "$out/engines.jsonl"
+
 mkdir "$out/report"
 ./report "$json" "$out/report"
 for chart in hit hit-url stampede growth; do
