@@ -120,8 +120,9 @@ static unsigned char is_committed[PAGES_SIZE / PAGE];
 
 void *sync_pages_reserve(size_t size) {
     size = (size + PAGE - 1) & ~(size_t)(PAGE - 1);
-    if (sync_fault_() || size > PAGES_SIZE - pages_used) {
-        return NULL;  // callers are content with less
+    // Callers are content with less, and there may be others.
+    if (sync_fault_() || size > (PAGES_SIZE - pages_used) / 2) {
+        return NULL;
     }
     pages_used += size;
     return pages + pages_used - size;
