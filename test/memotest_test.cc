@@ -373,7 +373,7 @@ class Pages {
                     size_t at = p->used_.fetch_add((size + 63) / 64 * 64);
                     return at + size > kSize ? nullptr : p->start_ + at;
                 },
-                [](void *, void *, size_t) {}, this};
+                [](void *, void *, size_t) {}, this, nullptr};
     }
 
     void Protect(int protection) {
