@@ -6,6 +6,9 @@ cd bench
 out=$TEST_TMPDIR
 json=$out/results.jsonl
 
+# The programs end with what they measured still in memory.
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+
 # lines N TEXT: the results have N lines with TEXT.
 lines() {
     n=$(grep -c "$2" "$json" || :)
