@@ -2,7 +2,8 @@
 //
 //   sched.c            the exploration: who is next, what to run next; verdicts
 //   sched_order.c      the same for SCHED_ALL: which steps commute
-//   sched_machine.c    the machine that is modelled: threads, futexes, time
+//   sched_machine.c    the machine that is modelled: steps, atomics
+//   sched_system.c     its system: futexes, time, threads
 //   sched_memory.c     its memory: visibility, store buffers, data races
 //   sched_coroutine.c  stacks
 //
@@ -18,6 +19,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <unwind.h>
 
 #include "sync/atomic.h"
 #include "sync/sched.h"
@@ -166,6 +168,60 @@ int sched_buffer_place_left_in_(int thread);
 uint32_t sched_buffer_entered_(int thread);
 uint32_t sched_buffer_left_(int thread);
 
+// Threads ---------------------------------------------------------------------
+
+enum sched_state {
+    SCHED_ABSENT,
+    SCHED_READY,     // can be chosen: op is next
+    SCHED_SLEEPING,  // on op.address; can be chosen if it has a deadline
+    SCHED_LOOKING,   // has yielded: can be chosen when somebody has written
+    SCHED_JOINING,   // until joined has ended
+    SCHED_FENCING,   // until the buffers have been drained up to fence_up_to
+    SCHED_ENDED,
+    SCHED_IDLE,  // main, while threads run
+};
+
+struct sched_at_exit {
+    struct sched_at_exit *next;
+    void (*fn)(void *);
+    void *arg;
+};
+
+struct sched_thread {
+    struct sched_coroutine coroutine;
+    enum sched_state state;
+    struct sched_op op;
+    int64_t deadline_ns;
+    uint32_t came;  // sleepers: in which order
+    uint32_t seen;  // sched_n_writes_ when it looked last
+    int timed_out;
+    int joined;
+    uint32_t fence_up_to[SYNC_SCHED_THREADS];
+    void *(*fn)(void *);
+    void *arg;
+    void *result;
+    struct sched_at_exit *at_exit;
+    struct _Unwind_Exception unwinding;  // not on the stack that is unwound
+};
+
+extern struct sched_thread sched_threads_[];  // the last is main
+extern int sched_n_threads_;
+extern int64_t sched_now_ns_;
+extern int sched_buffer_size_;    // 0: stores go to memory at once
+extern uint32_t sched_n_writes_;  // to any atomic
+
+// Addresses for what there is one of.
+extern char sched_the_clock_, sched_the_threads_, sched_the_buffers_,
+    sched_the_writes_;
+
+// sched_system.c --------------------------------------------------------------
+
+void sched_system_reset_(const struct sched_options *options);
+
+// Make a thread that is to be brought to its first operation; return its
+// number.
+int sched_make_thread_(void *(*fn)(void *), void *arg);
+
 // sched_machine.c ------------------------------------------------------------
 
 // Bring the machine to where every execution starts.
@@ -174,6 +230,33 @@ void sched_reset_(const struct sched_options *options);
 // Make the threads of test, and let them run until nobody can or the execution
 // is stopped.
 void sched_run_(const struct sched_test *test);
+
+void sched_set_state_(int thread, enum sched_state state);
+
+// Return when it is the calling thread's turn: to carry out its op, if it is
+// SCHED_READY; to go on, if it waited for something.
+void sched_schedule_(void);
+
+// Say what the calling thread's next operation is, and wait for its turn.
+struct sched_thread *sched_begin_(enum sched_kind kind,
+                                  const volatile void *address,
+                                  struct sched_object *object,
+                                  const char *where);
+
+// Thread is free to go on: bring it to its next operation.
+void sched_advance_(int thread);
+// The same for those who wait for thread to end.
+void sched_advance_joiners_(int thread);
+
+// Whether thread has ended, and its last store is visible.
+int sched_has_ended_(int thread);
+// Whether all stores have left their buffers that the fence of thread waits
+// for.
+int sched_fence_is_done_(int thread);
+// Whether a compare-and-swap or a futex wait finds what it expects.
+int sched_finds_expected_(const struct sched_op *op);
+// The one that has slept longest on word, or SCHED_NOBODY.
+int sched_first_sleeper_(const volatile void *word);
 
 // Stop the execution, from within it: sched_run_() returns.  Not in main.
 SYNC_NORETURN void sched_stop_(void);

@@ -413,5 +413,8 @@ void sched_memory_reset_(int size) {
     if (size != 0 || buffer_size != 0) {
         memset(buffers, 0, sizeof buffers);
     }
+    for (int i = 0; i < SYNC_SCHED_THREADS; i++) {
+        buffers[i].laid = 1;
+    }
     buffer_size = size;
 }

@@ -204,6 +204,17 @@ PROGRAM(time_out_or_wake, 2, NULL) {
     }
 }
 
+PROGRAM(time_passes, 2, NULL) {
+    UNUSED;
+    if (id == 0) {
+        sched_advance_ns(5);
+    } else {
+        int64_t first = sync_clock_now_ns();
+        int64_t second = sync_clock_now_ns();
+        SCHED_ASSERT(second == first || second == first + 5);
+    }
+}
+
 PROGRAM(spin, 2, NULL) {
     UNUSED;
     if (id == 0) {

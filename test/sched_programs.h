@@ -16,8 +16,9 @@ void program_draw(uint64_t seed);
 
 #define PROGRAMS(X)                                                            \
     X(apart)                                                                   \
-    X(together) X(readers) X(last_zero) X(random) X(wait_and_set)              \
-        X(lost_wakeup) X(lost_beside_time_out) X(time_out_or_wake) X(publish)  \
+    X(together)                                                                \
+    X(readers) X(last_zero) X(random) X(wait_and_set) X(lost_wakeup)           \
+        X(lost_beside_time_out) X(time_out_or_wake) X(time_passes) X(publish)  \
             X(publish_relaxed) X(publish_late) X(read_relaxed) X(publish_init) \
                 X(sequence_of_adds) X(sequence_of_stores) X(sequence_broken)   \
                     X(store_buffering) X(store_buffering_xchg)                 \

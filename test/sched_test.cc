@@ -123,6 +123,8 @@ TEST(Sched, TimesOutAndDoesNot) {
     ExpectRight(program_time_out_or_wake);
     EXPECT_TRUE(program_timed_out);
     EXPECT_TRUE(program_woken);
+    ExpectRight(program_time_passes);
+    EXPECT_EQ(Explore(program_time_passes, SCHED_ALL).executions, 3u);
 }
 
 TEST(Sched, WaitsByLooking) {
