@@ -3,8 +3,9 @@
 // The engine of mutual exclusion: the owner of a shard is whoever holds its
 // mutex.  The step, and what it leaves to do, run in the caller's thread.
 
-void memo_own_locked_(struct shard *s,
-                      void (*step)(struct shard *s, void *arg), void *arg) {
+struct entry *memo_own_locked_(struct shard *s,
+                               void (*step)(struct shard *s, void *arg),
+                               void *arg) {
     struct entry *garbage;
 
     sync_mutex_lock(&s->mu);
@@ -13,7 +14,7 @@ void memo_own_locked_(struct shard *s,
     garbage = s->garbage;
     s->garbage = NULL;
     sync_mutex_unlock(&s->mu);
-    memo_drop_garbage_(garbage);
+    return garbage;
 }
 
 void memo_drop_garbage_(struct entry *garbage) {

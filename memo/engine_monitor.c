@@ -71,14 +71,16 @@ static void run_step(struct sync_op *op) {
     memo_shard_gone_(s);
 }
 
-void memo_own_by_monitor_(struct shard *s,
-                          void (*step)(struct shard *s, void *arg), void *arg) {
+struct entry *memo_own_by_monitor_(struct shard *s,
+                                   void (*step)(struct shard *s, void *arg),
+                                   void *arg) {
     struct own_op own = {.op.run = run_step, .shard = s, .step = step,
                          .arg = arg};
 
     if (sync_monitor_call(s->memo->monitor, &own.op) != 0) {
-        memo_own_locked_(s, step, arg);
+        return memo_own_locked_(s, step, arg);
     }
+    return NULL;  // the monitor's
 }
 
 int memo_monitor_fd(const struct memo *m) {

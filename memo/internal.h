@@ -166,7 +166,8 @@ void memo_entry_hand_out_(struct entry *e, uint32_t from,
 // Only the shard's owner changes state.  While ATTACHED, it is in the shard's
 // map, and newcomers join it.
 //
-// INVARIANT(attached)  f is in its shard's map iff f->state is ATTACHED.
+// INVARIANT(attached)  f is in its shard's map iff f->state is ATTACHED, and on
+//     its list of detached flights iff it is DETACHED.
 enum flight_state {
     FLIGHT_ATTACHED = 0,
     FLIGHT_DETACHED = 1,  // its result will be delivered, not stored
@@ -181,8 +182,11 @@ struct memo_load {
     int64_t started_ns;
 
     // Owned by the shard's owner.
-    struct memo_load *child[4];  // the map: see flight.c
+    struct memo_load *child[4];  // ATTACHED: the map, see flight.c; DETACHED:
+                                 // next and previous on the list
     enum flight_state state;
+    int runs;     // its load has not ended
+    int excused;  // memo_close() doesn't wait for it
     uint32_t interest;  // who wants the result: waiters, and memo itself where
                         // it loads for its own sake
 
@@ -275,6 +279,7 @@ struct shard {
 
     // Owned by the shard's owner.
     struct memo_load *flights;
+    struct memo_load *detached_flights;
     struct entry *retired;  // unlinked, not yet found unpinned
     struct entry *garbage;  // unpinned; to be dropped when ownership ends
     uint64_t n_retired, retired_bytes;
@@ -339,11 +344,10 @@ struct memo {
     sync_atomic_u64 hits;  // those that tally doesn't count
     sync_atomic_u64 live;       // shards that something depends on, and 1 until
                                 // memo_free()
-    sync_atomic_u32 draining;   // loads running in closed shards, and 1 until
-                                // all shards are closed
+    sync_atomic_u32 draining;   // loads that memo_close() waits for: all in
+                                // closed shards, but those excused
     sync_atomic_u64 n_loads;    // running, counted only under max_loads
     sync_atomic_u64 n_waiters;  // counted only under max_waiters
-    sync_atomic_u32 in_close;   // how many of those loads are in memo_close()
     sync_atomic_u32 closing;    // 1 from the first memo_close()
 };
 
@@ -381,25 +385,33 @@ void memo_shard_gone_(struct shard *s);
 
 // Two answers to the question who may write a shard: engine_lock.c, the caller,
 // under the shard's mutex; engine_monitor.c, the one monitor that it is confined
-// to.  Either runs step(s, arg) as the owner of s, then memo_tidy_owned_(s), then,
-// with ownership given up, destroys what these left in s->garbage.  CALLBACK:
-// destructors, nothing locked.
-void memo_own_locked_(struct shard *s,
-                      void (*step)(struct shard *s, void *arg), void *arg);
-void memo_own_by_monitor_(struct shard *s,
-                          void (*step)(struct shard *s, void *arg), void *arg);
+// to.  Either runs step(s, arg) as the owner of s, then memo_tidy_owned_(s), then
+// gives ownership up, and returns what these left in s->garbage and the caller is
+// to destroy.
+struct entry *memo_own_locked_(struct shard *s,
+                               void (*step)(struct shard *s, void *arg),
+                               void *arg);
+struct entry *memo_own_by_monitor_(struct shard *s,
+                                   void (*step)(struct shard *s, void *arg),
+                                   void *arg);
+
+// Destroy garbage.  CALLBACK: destructors, nothing locked.
+void memo_drop_garbage_(struct entry *garbage);
+
+// For those who have something to do first.
+SYNC_INLINE struct entry *memo_own_only_(struct shard *s,
+                                         void (*step)(struct shard *s,
+                                                      void *arg),
+                                         void *arg) {
+    return s->memo->monitor == NULL ? memo_own_locked_(s, step, arg)
+                                    : memo_own_by_monitor_(s, step, arg);
+}
 
 SYNC_INLINE void memo_own_(struct shard *s,
                            void (*step)(struct shard *s, void *arg),
                            void *arg) {
-    if (s->memo->monitor == NULL) {
-        memo_own_locked_(s, step, arg);
-    } else {
-        memo_own_by_monitor_(s, step, arg);
-    }
+    memo_drop_garbage_(memo_own_only_(s, step, arg));
 }
-
-void memo_drop_garbage_(struct entry *garbage);
 
 // Destroy one thing that the monitor has put off; return whether there was one.
 int memo_monitor_idle_(void *memo);
@@ -469,6 +481,14 @@ struct close_step {
 };
 void memo_close_owned_(struct shard *s, void *close_step);
 
+// Excuse a load from being waited for by memo_close(), or no longer.  The shard
+// is closed.
+struct excuse_step {
+    struct memo_load *flight;
+    int excused;
+};
+void memo_excuse_owned_(struct shard *s, void *excuse_step);
+
 // Sweep a bounded number of groups; then reclaim.  *more is set if there is more
 // to sweep.
 void memo_upkeep_owned_(struct shard *s, void *int_more);
@@ -518,8 +538,9 @@ int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out);
 // A wait for f has ended: with its result, or, if gave_up, without.
 void memo_stop_waiting_(struct memo_load *f, int started, int gave_up);
 
-// How many loads of m are on this thread's stack.
-uint32_t memo_loads_on_this_thread_(const struct memo *m);
+// Excuse the loads of m on this thread's stack from being waited for, or no
+// longer.
+void memo_excuse_loads_(const struct memo *m, int excused);
 
 // A load of a closed shard ended: tell memo_close().
 void memo_load_drained_(struct memo *m);

@@ -402,7 +402,6 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     }
     set_options(m, &o, allocator);
     SYNC_INIT(&m->live, n_shards + UINT64_C(1));
-    SYNC_INIT(&m->draining, 1);
     if (reserve_pages(m, n_shards) != 0) {
         sync_tally_free(m->tally);
         memo_dealloc_(m, m->block, m->block_size);
@@ -428,7 +427,8 @@ void memo_load_drained_(struct memo *m) {
     wake_closers(m);
 }
 
-// Close every shard, once.
+// Close every shard.  Who comes while another is at it does the same, so that on
+// return all are closed.
 static void close_shards(struct memo *m) {
     uint64_t i;
 
@@ -446,12 +446,12 @@ static void close_shards(struct memo *m) {
     }
 }
 
-// Wait until no load runs but those whose threads are in memo_close() too.
+// Wait until no load runs but those excused.
 static int drain(struct memo *m, int64_t deadline_ns) {
     for (;;) {
         uint32_t left = SYNC_LOAD_ACQ(&m->draining);  // ORDER(drain) wait:B
         int64_t until = deadline_ns;
-        if (left <= SYNC_LOAD(&m->in_close)) {
+        if (left == 0) {
             return 0;
         }
         if (deadline_ns != MEMO_NEVER && memo_now_(m) >= deadline_ns) {
@@ -476,21 +476,17 @@ static void drop_everything(struct memo *m) {
 }
 
 int memo_close(struct memo *m, int64_t deadline_ns) {
-    uint32_t own;
     int error;
 
     if (m == NULL) {
         return MEMO_EINVAL;
     }
-    own = memo_loads_on_this_thread_(m);
-    if (SYNC_XCHG_ACQREL(&m->closing, 1) == 0) {
-        close_shards(m);
-        memo_load_drained_(m);
-    }
-    (void)SYNC_ADD(&m->in_close, own);
+    SYNC_STORE_REL(&m->closing, 1);
+    close_shards(m);
+    memo_excuse_loads_(m, 1);
     wake_closers(m);
     error = drain(m, deadline_ns);
-    (void)SYNC_SUB(&m->in_close, own);
+    memo_excuse_loads_(m, 0);
     drop_everything(m);
     return error;
 }

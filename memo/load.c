@@ -156,31 +156,37 @@ void memo_stop_waiting_(struct memo_load *f, int started, int gave_up) {
 
 // ------------------------------------------------------------------ the end
 
-// Publish the result, end the flight, wake everybody.
+// Publish the result, end the flight, wake everybody; then destroy what nobody
+// needs, for a destructor may itself wait for this flight.
 static void end_flight(struct memo_load *f, int error) {
     struct memo *m = f->shard->memo;
     struct end_step end = {f, f->making, error, memo_now_(m), 0, 0};
+    struct entry *unwanted = NULL, *garbage;
 
     f->making = NULL;
     if (end.error == 0 && end.entry == NULL) {
         end.error = MEMO_EABANDONED;
     }
-    if (end.error != 0 && end.entry != NULL) {
-        memo_entry_unref_(end.entry);  // CALLBACK
+    if (end.error != 0) {
+        unwanted = end.entry;
         end.entry = NULL;
     }
     if (end.entry != NULL) {
         memo_entry_weigh_(m, end.entry, f->has_weight ? &f->weight : NULL);
     }
-    memo_own_(f->shard, memo_end_owned_, &end);
+    garbage = memo_own_only_(f->shard, memo_end_owned_, &end);
     if (end.was_open) {
         sync_event_set(&f->done);  // ORDER(result) set:B; CALLBACK: completions
     } else if (end.entry != NULL) {
-        memo_entry_unref_(end.entry);  // CALLBACK: the cache was closed
+        unwanted = end.entry;  // the cache was closed
     }
     if (end.drains) {
         memo_load_drained_(m);
     }
+    if (unwanted != NULL) {
+        memo_entry_unref_(unwanted);  // CALLBACK
+    }
+    memo_drop_garbage_(garbage);
 }
 
 int memo_load_finish(struct memo_load *l, int error) {
@@ -211,17 +217,18 @@ struct running {
 
 static SYNC_THREAD_LOCAL(struct running *, innermost);
 
-uint32_t memo_loads_on_this_thread_(const struct memo *m) {
+void memo_excuse_loads_(const struct memo *m, int excused) {
     const struct running *r;
-    uint32_t n = 0;
     size_t i;
 
     for (r = SYNC_TLS(innermost); r != NULL; r = r->outer) {
         for (i = 0; i < r->n; i++) {
-            n += r->flights[i]->shard->memo == m;
+            struct excuse_step x = {r->flights[i], excused};
+            if (x.flight->shard->memo == m) {
+                memo_own_(x.flight->shard, memo_excuse_owned_, &x);
+            }
         }
     }
-    return n;
 }
 
 // The wait graph: f->waits_for is the flight that the thread which runs the load

@@ -240,11 +240,36 @@ void memo_upkeep_owned_(struct shard *s, void *int_more) {
 
 // ------------------------------------------------------------------ flights
 
-static void leave_map(struct shard *s, struct memo_load *f,
-                      enum flight_state state) {
+static void leave_map(struct shard *s, struct memo_load *f) {
     memo_flight_remove_owned_(&s->flights, f);
     s->n_flights--;
-    f->state = state;
+}
+
+// The list of detached flights: child[0] is the next, child[1] the one before.
+static void detach_flight(struct shard *s, struct memo_load *f) {
+    struct memo_load *next = s->detached_flights;
+
+    leave_map(s, f);
+    f->state = FLIGHT_DETACHED;
+    f->child[0] = next;
+    f->child[1] = NULL;
+    if (next != NULL) {
+        next->child[1] = f;
+    }
+    s->detached_flights = f;
+}
+
+static void leave_list(struct shard *s, struct memo_load *f) {
+    struct memo_load *next = f->child[0], *before = f->child[1];
+
+    if (next != NULL) {
+        next->child[1] = before;
+    }
+    if (before != NULL) {
+        before->child[0] = next;
+    } else {
+        s->detached_flights = next;
+    }
 }
 
 static void detach(struct shard *s, const void *key, size_t key_size,
@@ -253,7 +278,7 @@ static void detach(struct shard *s, const void *key, size_t key_size,
         memo_flight_find_owned_(s->flights, hash, key, key_size);
 
     if (f != NULL) {
-        leave_map(s, f, FLIGHT_DETACHED);
+        detach_flight(s, f);
         s->detached++;
     }
 }
@@ -301,6 +326,7 @@ static void start(struct shard *s, struct memo_load *f, struct begin_step *b) {
     }
     memo_flight_insert_owned_(&s->flights, f);
     f->interest = 1;
+    f->runs = 1;
     s->n_flights++;
     s->n_running++;
     s->loads++;
@@ -346,7 +372,7 @@ void memo_leave_owned_(struct shard *s, void *leave_step) {
                   f->state != FLIGHT_ENDED;
     // Off the map before the load is told, so nobody joins a dying load (W3).
     if (l->unwanted && f->state == FLIGHT_ATTACHED) {
-        leave_map(s, f, FLIGHT_DETACHED);
+        detach_flight(s, f);
     }
 }
 
@@ -355,13 +381,14 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     struct memo_load *f = end->flight;
 
     s->n_running--;
+    f->runs = 0;
     if (s->memo->max_loads != 0) {
         (void)SYNC_SUB(&s->memo->n_loads, 1);
     }
     s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
     s->load_failures += end->error != 0;
     end->was_open = f->state != FLIGHT_ENDED;
-    end->drains = s->closed;
+    end->drains = s->closed && !f->excused;
     if (!end->was_open) {
         return;
     }
@@ -373,7 +400,9 @@ void memo_end_owned_(struct shard *s, void *end_step) {
         if (end->entry != NULL) {
             (void)store(s, end->entry, f->key, f->key_size, f->hash);
         }
-        leave_map(s, f, FLIGHT_ENDED);
+        leave_map(s, f);
+    } else {
+        leave_list(s, f);
     }
     f->state = FLIGHT_ENDED;
     f->result = end->entry;
@@ -429,14 +458,23 @@ static void next_generation(struct shard *s) {
 void memo_clear_owned_(struct shard *s, void *unused) {
     (void)unused;
     while (s->flights != NULL) {
-        leave_map(s, s->flights, FLIGHT_DETACHED);
+        detach_flight(s, s->flights);
         s->detached++;
     }
     next_generation(s);
 }
 
+static void end_by_closing(struct memo_load *f, struct close_step *c) {
+    f->state = FLIGHT_ENDED;
+    f->error = MEMO_ECLOSED;
+    (void)SYNC_ADD(&f->refs, 1);
+    f->child[0] = c->ended;
+    c->ended = f;
+}
+
 void memo_close_owned_(struct shard *s, void *close_step) {
     struct close_step *c = close_step;
+    struct memo_load *f;
 
     if (s->closed) {
         return;
@@ -444,15 +482,26 @@ void memo_close_owned_(struct shard *s, void *close_step) {
     s->closed = 1;
     // memo_close() waits for these: they count down as they end.
     (void)SYNC_ADD(&s->memo->draining, (uint32_t)s->n_running);
-    while (s->flights != NULL) {
-        struct memo_load *f = s->flights;
-        leave_map(s, f, FLIGHT_ENDED);
-        f->error = MEMO_ECLOSED;
-        (void)SYNC_ADD(&f->refs, 1);
-        f->child[0] = c->ended;
-        c->ended = f;
+    while ((f = s->flights) != NULL) {
+        leave_map(s, f);
+        end_by_closing(f, c);
+    }
+    while ((f = s->detached_flights) != NULL) {
+        leave_list(s, f);
+        end_by_closing(f, c);
     }
     next_generation(s);
+}
+
+void memo_excuse_owned_(struct shard *s, void *excuse_step) {
+    struct excuse_step *x = excuse_step;
+    struct memo_load *f = x->flight;
+
+    if (f->runs && f->excused != x->excused) {
+        f->excused = x->excused;
+        (void)SYNC_ADD_ACQREL(&s->memo->draining,
+                              x->excused ? UINT32_MAX : UINT32_C(1));
+    }
 }
 
 // ------------------------------------------------------------------ looking on

@@ -383,6 +383,12 @@ TEST_F(Fetch, ABodyMayBeAsLargeAsTheLimitAndNoLarger) {
     EXPECT_EQ(Get(Url("/chunked/20001")), kTooLarge);
 }
 
+TEST_F(Fetch, ABodyThatIsToldToBeTooLargeIsNotReceived) {
+    options_.max_body_bytes = 20000;
+    EXPECT_EQ(Get(Url("/page/20001")), kTooLarge);
+    EXPECT_EQ(ended().back().load.body_bytes, 0u);
+}
+
 TEST_F(Fetch, HeadersMayBeAsLargeAsTheLimitAndNoLarger) {
     options_.max_header_bytes = 3000;
     EXPECT_EQ(Get(Url("/headers/2500")), 0);

@@ -784,7 +784,9 @@ TEST_F(Memofetch, TheDemoShowsTheThreeWays) {
     EXPECT_EQ(r.code, 0);
     EXPECT_EQ(r.err, "");
     while (std::getline(lines, line)) {
-        EXPECT_LE(line.size(), 80u) << line;
+        if (!Contains(line, TempFile("svg"))) {
+            EXPECT_LE(line.size(), 80u) << line;
+        }
         char name[37], unit[3];
         double time;
         int number, requests;

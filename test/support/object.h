@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "memo/memo.h"
+#include "test/support/gate.h"
 
 class Objects {
    public:
@@ -35,6 +36,11 @@ class Objects {
 
     int Destroyed() const {
         return destroyed_;
+    }
+
+    // Wait until n have been destroyed: a monitor may take its time.
+    void AwaitDestroyed(int n) const {
+        Await([&] { return destroyed_ >= n; });
     }
 
     int Alive() const {
