@@ -278,8 +278,9 @@ static void tell_where_next(const struct demo *d) {
                    "\nNext: memofetch --help; memofetch -n 3 URL...; the "
                    "library is memo/memo.h.\n");
     if (d->timeline->file != NULL) {
-        cli_out_printf(d->out, "The picture of run 3 is in %s.\n",
-                       d->timeline->name);
+        cli_out_printf(d->out, "The picture of run 3 is in ");
+        cli_out_clean(d->out, d->timeline->name, 1000);
+        cli_out_printf(d->out, ".\n");
     }
 }
 

@@ -182,8 +182,6 @@ int fetch_new(const struct fetch_options *options, struct fetch **out) {
 static void close_once(void *arg) {
     struct fetch *f = arg;
 
-    // Those who wait are told first that the cache closes.
-    memo_close(f->memo, 0);
     fetch_loop_stop_(f);
     sync_thread_join(&f->thread);
 }
