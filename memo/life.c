@@ -27,6 +27,7 @@
 #define SHARDS_MOST 4096
 #define SHARDS_PER_CORE 4
 #define THREADS_MOST 1024
+#define OPTIONS_MOST 4096  // bytes: more is no size, but garbage
 #define SHARDS_BY_DEFAULT 64
 
 // What a shard of a bounded cache should hold at least.
@@ -183,7 +184,8 @@ static int take_options(const struct memo_options *from,
     size_t i;
 
     memset(to, 0, sizeof(*to));
-    if (from == NULL || from->size < offsetof(struct memo_options, load_arg)) {
+    if (from == NULL || from->size < offsetof(struct memo_options, load_arg) ||
+        from->size > OPTIONS_MOST) {
         return MEMO_EINVAL;
     }
     for (i = sizeof(*to); i < from->size; i++) {

@@ -170,7 +170,9 @@ enum memo_engine {
     // Whoever misses, under a mutex of one of the shards.
     MEMO_ENGINE_LOCK = 0,
     // A thread of memo's own.  A miss sends it a message and waits for the reply;
-    // it takes over all upkeep, destructors included.
+    // it takes over all upkeep, destructors included.  So a destructor must not
+    // wait for another thread: all who miss wait for it meanwhile, and a load
+    // can't end.
     MEMO_ENGINE_MONITOR = 1,
     // The same, without a thread: the caller's event loop runs the monitor, see
     // memo_monitor_run().  Other threads that miss wait until it does.
