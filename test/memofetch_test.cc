@@ -204,6 +204,9 @@ class Memofetch : public ::testing::Test {
         if (how.terminal >= 0) {
             dup2(how.terminal, 2);
         }
+        // Whoever runs this test in the background may have had it ignored.
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         unsetenv("http_proxy");
         unsetenv("all_proxy");
         unsetenv("BUILD_WORKING_DIRECTORY");
@@ -260,6 +263,20 @@ TEST_F(Memofetch, TheSummaryTellsWhatMemoSaved) {
     EXPECT_TRUE(Contains(r.out, "1 loaded, 0 joined, 9 hit, 0 failed\n"));
     EXPECT_TRUE(Contains(r.out, "           1          10     10.0x\n"))
         << r.out;
+}
+
+TEST_F(Memofetch, NumbersHaveThreeDigitsAndAUnit) {
+    // A page of so many bytes, and a header of about a hundred.
+    const std::map<std::string, std::string> sizes = {
+        {"9000", " 9.10 kB "},    {"99000", " 99.1 kB "},
+        {"999000", " 999 kB "},   {"999900", " 1.00 MB "},
+        {"2000000", " 2.00 MB "},
+    };
+
+    for (const auto &size : sizes) {
+        Result r = Run({"-q", Url("/page/" + size.first)});
+        EXPECT_TRUE(Contains(r.out, size.second)) << r.out;
+    }
 }
 
 TEST_F(Memofetch, ReadsUrlsFromAFile) {
@@ -505,7 +522,7 @@ TEST_F(Memofetch, BadNumbersAreTold) {
          {"0", "-1", "", ".", "abc", "inf", "nan", "0x10", "1e5", "0.0001",
           "1000001", "1.2.3"}},
         {"--max-bytes",
-         {"0", "-1", "", "k", "5X", "5k5", "5kk", "2000G",
+         {"0", "-1", "", "k", "5X", "5k5", "5kk", "2000G", "17179869185G",
           "18446744073709551615G", "99999999999999999999"}},
         {"--max-redirects", {"-1", "", "1001", "x"}},
     };
@@ -603,7 +620,8 @@ TEST_F(Memofetch, AReaderThatGoesAwayEndsTheRun) {
         close(fds[0]);
         close(fds[1]);
     };
-    Result r = Run({"-n", "1000000", "-j", "2", Url("/page/1")}, how);
+    origin_hold(origin_, "/page/9");
+    Result r = Run({"-j", "1", Url("/page/1"), Url("/page/9")}, how);
     EXPECT_EQ(r.code, 23);
     EXPECT_EQ(r.err, "memofetch: standard output: Broken pipe\n");
 }
