@@ -1,6 +1,5 @@
 #include "fetch/cli_options.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,10 +90,10 @@ static int parse_number(const char *option, const char *text, uint64_t min,
     char *end = NULL;
     const char *unit = NULL;
 
-    errno = 0;
+    // What is too large becomes ULLONG_MAX, which no option takes.
     unsigned long long n = strtoull(text, &end, 10);
     // strtoull() would take a sign or a space before it.
-    int ok = text[0] >= '0' && text[0] <= '9' && errno == 0;
+    int ok = text[0] >= '0' && text[0] <= '9';
     if (ok && has_units && *end != '\0') {
         unit = strchr(units, *end);
     }

@@ -90,12 +90,7 @@ static void note_done(struct cli_run *r, const struct cli_request *q) {
     if (q->outcome != CLI_CANCELED) {
         show_locked(r, q);
     }
-    int error = r->out->error;
     sync_mutex_unlock(&r->mu);
-    if (error == EPIPE) {
-        // Nobody reads any more.
-        break_off(r);
-    }
 }
 
 static enum cli_outcome outcome_of(int error, uint32_t from) {
@@ -183,7 +178,12 @@ static void attend(struct cli_run *r) {
         sync_mutex_lock(&r->mu);
         cli_out_flush(r->out);
         cli_progress_draw(r->n_done, r->n_requests, r->n_bytes);
+        int error = r->out->error;
         sync_mutex_unlock(&r->mu);
+        if (error == EPIPE) {
+            // Nobody reads any more.
+            break_off(r);
+        }
     }
 }
 
