@@ -396,6 +396,8 @@ int memo_new(const struct memo_options *options, struct memo **out) {
         return MEMO_EINVAL;
     }
     look_after_orphans();
+    // Ask once, now: the first hit would have to wait for the answer.
+    (void)sync_heavy_fence_available();
     allocator = o.allocator == NULL ? &by_malloc : o.allocator;
     n_shards = choose_shards(&o);
     m = alloc_core(allocator, n_shards, is_bounded(&o));
