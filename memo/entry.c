@@ -9,6 +9,11 @@
 //   ORDER(unref)  unref:A  acquire-release decrement of refs
 //       Whoever takes refs to 0 sees all that others did with the entry before
 //       they dropped their references, and destroys it.
+//
+//   ORDER(undead) gone:A   acquire-release decrements of n_undead, undead_bytes
+//                 count:B  acquire loads of them, in memo_stats()
+//       If count:B doesn't count an entry any more, its destructor has ended and
+//       its memory has been given back.
 
 // An address that doesn't fit a slot beside the fragment can't be published.
 static int fits_slot(const unsigned char *p) {
@@ -123,6 +128,7 @@ static void destroy_entry(struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
     struct shard *s = e->shard;
+    size_t bytes = word & ENTRY_RETIRED ? memo_entry_bytes_(s->memo, e) : 0;
 
     if (word & ENTRY_ADOPTED) {
         const struct adopted *a = entry_value(e, key_size);
@@ -135,6 +141,10 @@ static void destroy_entry(struct entry *e) {
     }
     memo_dealloc_(s->memo, (unsigned char *)e - s->memo->prefix_size,
                   allocated_size(s->memo, key_size, e->value_size));
+    if (word & ENTRY_RETIRED) {
+        (void)SYNC_SUB_ACQREL(&s->undead_bytes, bytes);  // ORDER(undead) gone:A
+        (void)SYNC_SUB_ACQREL(&s->n_undead, 1);
+    }
     memo_shard_gone_(s);
 }
 

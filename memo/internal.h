@@ -264,7 +264,8 @@ struct table {
 // ------------------------------------------------------------------ shard
 
 // INVARIANT(counts)  n_entries, entry_bytes equal what a walk of the table
-//     finds, old generations included; n_flights what a walk of the map finds.
+//     finds, old generations included; n_flights what a walk of the map finds;
+//     n_retired, retired_bytes what a walk of the list finds.
 struct shard {
     // The line that hits read.  table: see there.
     struct table table;
@@ -282,7 +283,7 @@ struct shard {
     struct memo_load *detached_flights;
     struct entry *retired;  // unlinked, not yet found unpinned
     struct entry *garbage;  // unpinned; to be dropped when ownership ends
-    uint64_t n_retired, retired_bytes;
+    uint64_t n_retired, retired_bytes;  // on retired
     uint64_t reclaim_at;  // n_retired that makes the next scan worth it
     uint64_t swept_to;    // groups of the table already swept
     uint64_t n_outdated, outdated_bytes;  // resident, of old generations
@@ -297,6 +298,10 @@ struct shard {
 
     // Atomic: 1 for being open, and one for each entry and flight that exists.
     sync_atomic_u64 live;
+    // Atomic: entries unlinked but not destroyed yet, for whatever reason: still
+    // on retired, in garbage, put off by the monitor, referred to, or in their
+    // destructors.  ORDER(undead) in entry.c
+    sync_atomic_u64 n_undead, undead_bytes;
 };
 
 // Shards share no cache line, nor a pair that is fetched together; and their

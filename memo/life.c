@@ -495,15 +495,18 @@ int memo_close(struct memo *m, int64_t deadline_ns) {
     return error;
 }
 
+static void see_retired(struct shard *s, void *int_seen) {
+    *(int *)int_seen |= s->retired != NULL;
+}
+
 static int has_retired(struct memo *m) {
-    struct memo_stats stats;
+    int seen = 0;
     uint64_t i;
 
-    memset(&stats, 0, sizeof(stats));
     for (i = 0; i < memo_n_shards_(m); i++) {
-        memo_own_(memo_shard_at_(m, i), memo_stats_owned_, &stats);
+        memo_own_(memo_shard_at_(m, i), see_retired, &seen);
     }
-    return stats.retired != 0;
+    return seen;
 }
 
 void memo_free(struct memo *m) {

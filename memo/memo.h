@@ -259,8 +259,8 @@ struct memo_stats {
     uint64_t entries;        // resident values
     uint64_t bytes;          // resident keys, values and headers
     uint64_t flights;        // loads in progress
-    uint64_t retired;        // values no longer resident, but still pinned or
-                             // not reclaimed yet
+    uint64_t retired;        // values no longer resident that still take up
+                             // memory: held by somebody, or not destroyed yet
     uint64_t retired_bytes;  // their keys, values and headers
     uint64_t table_bytes;    // memory of the tables
     // Of bounded caches; else 0.

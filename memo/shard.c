@@ -43,6 +43,8 @@ static void retire(struct shard *s, struct entry *e) {
         s->n_outdated--;
         s->outdated_bytes -= bytes;
     }
+    (void)SYNC_ADD(&s->n_undead, 1);
+    (void)SYNC_ADD(&s->undead_bytes, bytes);
     e->shard = s;
     (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);  // ORDER(retire) retire:A
     e->next = s->retired;
@@ -517,8 +519,9 @@ void memo_stats_owned_(struct shard *s, void *memo_stats) {
     stats->entries += s->table.n_entries - s->n_outdated;
     stats->bytes += s->entry_bytes - s->outdated_bytes;
     stats->flights += s->n_running;
-    stats->retired += s->n_retired;
-    stats->retired_bytes += s->retired_bytes;
+    // ORDER(undead) count:B
+    stats->retired += SYNC_LOAD_ACQ(&s->n_undead);
+    stats->retired_bytes += SYNC_LOAD_ACQ(&s->undead_bytes);
     stats->table_bytes += s->table.committed;
     if (s->policy != NULL) {
         stats->evictions += s->policy->evictions;

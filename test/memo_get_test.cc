@@ -381,6 +381,37 @@ TEST_P(Get, StatsCountEachCallOnce) {
     EXPECT_EQ(cache.Stats().bytes, 0u);
 }
 
+// V2: the bytes of what is held are reported, however it is held: by a hit, by
+// who loaded it, a second time.
+TEST_P(Get, WhatIsHeldWithoutBeingResidentIsCounted) {
+    Cache cache(GetParam());
+    std::vector<Value> held;
+
+    for (int i = 0; i < 30; i++) {
+        held.push_back(cache.Hold(Key(i % 10)));
+    }
+    held.emplace_back();
+    EXPECT_EQ(memo_retain(&*held[0], held.back().out()), 0);
+    struct memo_stats before = cache.Stats();
+    EXPECT_EQ(before.retired, 0u);
+    EXPECT_EQ(before.retired_bytes, 0u);
+    EXPECT_EQ(memo_clear(cache), 0);
+    for (int i = 0; i < 2; i++) {
+        memo_maintain(cache, 0);
+        EXPECT_EQ(cache.Stats().bytes, 0u);
+        EXPECT_EQ(cache.Stats().retired, 10u);
+        EXPECT_EQ(cache.Stats().retired_bytes, before.bytes);
+    }
+    held.resize(1);
+    Await([&] {
+        memo_maintain(cache, 0);
+        return cache.Stats().retired == 1;
+    });
+    held.clear();
+    cache.AwaitNoneRetired();
+    EXPECT_EQ(cache.Stats().retired_bytes, 0u);
+}
+
 TEST_P(Get, HitsOfAllThreadsAreCounted) {
     const int kThreads = 40, kHits = 1000;
     Cache cache(GetParam());

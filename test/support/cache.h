@@ -116,6 +116,15 @@ class Cache {
         Await([&] { return Stats().joins >= n; });
     }
 
+    // Wait until all that is no longer resident is destroyed: whoever reclaims
+    // it may take his time.
+    void AwaitNoneRetired() {
+        Await([&] {
+            memo_maintain(m_, 0);
+            return Stats().retired == 0;
+        });
+    }
+
     CountingAllocator allocator;
     Objects objects;
 
