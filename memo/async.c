@@ -47,9 +47,7 @@ static void complete(struct memo_ticket *t, int error) {
     unref_ticket(t);
 }
 
-static void flight_is_done(struct sync_watcher *w) {
-    complete(SYNC_CONTAINER(w, struct memo_ticket, done), 0);
-}
+static void flight_is_done(struct sync_watcher *w);
 
 static struct memo_ticket *new_ticket(struct memo *m, memo_done_fn *fn,
                                       void *arg) {
@@ -68,14 +66,66 @@ static struct memo_ticket *new_ticket(struct memo *m, memo_done_fn *fn,
 static int is_bad_async(const struct memo_wait *wait) {
     return wait != NULL && (wait->size != sizeof(*wait) || wait->zero != 0 ||
                             (wait->flags & ~MEMO_WAIT_NO_LOAD) != 0 ||
-                            wait->deadline_ns != 0 || wait->note != NULL);
+                            wait->deadline_ns != 0 || wait->note != NULL ||
+                            wait->soft_deadline_ns != 0);
 }
 
-// The answer is here: no ticket is needed.
-static int answer_at_once(struct memo_value *value, memo_done_fn *done,
-                          void *arg) {
-    done(arg, 0, value);  // CALLBACK
-    return 0;
+// Answer with what the step has found; and refresh it, if that was begun.
+static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
+                               void *arg) {
+    struct memo_load *f = begin->started ? begin->flight : NULL;
+    struct memo_value value;
+
+    memset(&value, 0, sizeof(value));
+    value.from = begin->from;
+    if (begin->entry != NULL) {
+        memo_entry_hand_out_(begin->entry, begin->from, &value);
+    }
+    done(arg, begin->error, &value);  // CALLBACK
+    if (f != NULL) {
+        memo_run_refresh_(f);
+    }
+}
+
+static void watch_and_run(struct memo_ticket *t);
+
+// The result isn't for this wait: load for it alone (C4), with another ticket, for
+// this one can't be cancelled any more.
+static void go_alone(struct memo_ticket *t) {
+    const struct memo_load *passed = t->flight;
+    struct memo *m = passed->shard->memo;
+    struct memo_ticket *alone = new_ticket(m, t->fn, t->arg);
+    struct begin_step begin;
+
+    memo_stop_waiting_(t->flight, t->started, 0);
+    memset(&begin, 0, sizeof(begin));
+    begin.key = passed->key;
+    begin.key_size = passed->key_size;
+    begin.hash = passed->hash;
+    begin.depth = BEGIN_ALONE;
+    begin.error = alone == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
+    if (begin.flight != NULL && begin.entry == NULL) {
+        alone->flight = begin.flight;
+        alone->started = begin.started;
+        SYNC_STORE(&alone->refs, 1);
+        watch_and_run(alone);
+    } else {
+        if (alone != NULL) {
+            memo_dealloc_(m, alone, sizeof(*alone));
+        }
+        answer_and_refresh(&begin, t->fn, t->arg);
+    }
+    unref_ticket(t);
+}
+
+static void flight_is_done(struct sync_watcher *w) {
+    struct memo_ticket *t = SYNC_CONTAINER(w, struct memo_ticket, done);
+
+    if (t->flight->passed && !t->started) {
+        go_alone(t);
+    } else {
+        complete(t, 0);
+    }
 }
 
 // Watch the flight; then run its load, if it was started here.  The watcher comes
@@ -86,7 +136,7 @@ static void watch_and_run(struct memo_ticket *t) {
 
     (void)SYNC_ADD(&f->refs, 1);
     if (!sync_event_watch(&f->done, &t->done)) {
-        complete(t, 0);
+        flight_is_done(&t->done);
     }
     if (started) {
         memo_run_load_(f, 1);
@@ -100,6 +150,7 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
     struct begin_step begin;
     struct memo_value value;
     struct memo_ticket *t;
+    uint64_t hash;
     int error;
 
     if (ticket != NULL) {
@@ -108,9 +159,14 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
     if (done == NULL || is_bad_async(wait)) {
         return MEMO_EINVAL;
     }
-    error = memo_peek(m, key, key_size, &value);
-    if (error != MEMO_ENOENT) {
-        return error == 0 ? answer_at_once(&value, done, arg) : error;
+    if (memo_is_bad_key_(m, key, key_size)) {
+        return MEMO_EINVAL;
+    }
+    memset(&value, 0, sizeof(value));
+    hash = hash_key(&m->seed, key, key_size);
+    if (memo_find_(m, key, key_size, hash, &value, &error) == FIND_ANSWER) {
+        done(arg, error, &value);  // CALLBACK: no ticket is needed
+        return 0;
     }
     t = new_ticket(m, done, arg);
     if (t == NULL) {
@@ -119,15 +175,16 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
     memset(&begin, 0, sizeof(begin));
     begin.key = key;
     begin.key_size = key_size;
-    begin.hash = hash_key(&m->seed, key, key_size);
+    begin.hash = hash;
     begin.depth = no_load ? BEGIN_JOIN : BEGIN_START;
     error = memo_find_or_start_(m, &begin);
-    if (error != 0 || begin.entry != NULL) {
+    if (begin.entry != NULL || begin.from != MEMO_NOWHERE) {
         memo_dealloc_(m, t, sizeof(*t));
-        if (error == 0) {
-            memo_entry_hand_out_(begin.entry, MEMO_HIT, &value);
-            return answer_at_once(&value, done, arg);
-        }
+        answer_and_refresh(&begin, done, arg);
+        return 0;
+    }
+    if (error != 0) {
+        memo_dealloc_(m, t, sizeof(*t));
         return error;
     }
     t->flight = begin.flight;

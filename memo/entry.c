@@ -26,9 +26,13 @@ static size_t allocated_size(const struct memo *m, size_t key_size,
            entry_value_offset(key_size) + value_size;
 }
 
-_Static_assert(sizeof(struct entry_prefix) % 16 == 0 &&
-                   offsetof(struct entry_prefix, deadline_ns) ==
-                       sizeof(struct entry_prefix) - PREFIX_OF_WEIGHT,
+#define FROM_END(field) \
+    (sizeof(struct entry_prefix) - offsetof(struct entry_prefix, field))
+
+_Static_assert(FROM_END(check_ns) == PREFIX_OF_WEIGHT &&
+                   FROM_END(wheel_next) == PREFIX_OF_TTL &&
+                   FROM_END(deadline_ns) == PREFIX_OF_FRESHNESS &&
+                   PREFIX_OF_WEIGHT % 16 == 0,
                "a prefix keeps the entry aligned for any type");
 
 static struct entry *new_entry(struct shard *s, const void *key,
@@ -47,6 +51,9 @@ static struct entry *new_entry(struct shard *s, const void *key,
     }
     memset(block, 0, s->memo->prefix_size);
     e = (struct entry *)(void *)(block + s->memo->prefix_size);
+    if (s->memo->timing != TIMING_NONE) {
+        flags |= ENTRY_TIMED;
+    }
     SYNC_INIT(&e->word, (uint64_t)key_size << ENTRY_KEY_SHIFT | flags);
     SYNC_INIT(&e->refs, 1);
     e->value_size = (uint32_t)value_size;
@@ -104,6 +111,17 @@ size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
         bytes += a->allocated == 0 ? a->size : memo_good_size_(m, a->allocated);
     }
     return bytes;
+}
+
+struct entry *memo_marker_new_(struct memo_load *f, enum entry_kind kind) {
+    struct entry *e =
+        new_entry(f->shard, f->key, f->key_size, 0,
+                  (uint64_t)kind << ENTRY_KIND_SHIFT);
+
+    if (e != NULL) {
+        entry_prefix(e)->weight = f->shard->memo->max_weight != 0;
+    }
+    return e;
 }
 
 void memo_entry_weigh_(const struct memo *m, struct entry *e,

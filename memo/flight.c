@@ -40,6 +40,9 @@ void memo_flight_unref_(struct memo_load *f) {
     if (f->result != NULL) {
         memo_entry_unref_(f->result);
     }
+    if (f->old != NULL) {
+        memo_entry_unref_(f->old);
+    }
     memo_dealloc_(s->memo, f, size);
     memo_shard_gone_(s);
 }
@@ -131,6 +134,7 @@ static void set_value(struct memo_load *l, struct entry *e) {
         memo_entry_unref_(l->making);
     }
     l->making = e;
+    l->verdict = VERDICT_VALUE;
 }
 
 static int is_finished(const struct memo_load *l) {

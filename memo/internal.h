@@ -3,6 +3,8 @@
 //     memo.c         the door: checks arguments, takes options, tries the hit
 //     load.c         find or start a flight, run the load, publish, wait
 //     shard.c        what a shard's owner does: the steps under ownership
+//     expire.c/.h    what time means: fresh, to be refreshed, expired
+//     wheel.c/.h     the timer wheel
 //     policy.c/.h    what goes first in a bounded cache
 //     ghost.c/.h     what is remembered of evicted keys
 //     flight.c       one load in progress, and the map of them
@@ -62,30 +64,58 @@ struct entry {
 };
 
 // What some caches know of an entry besides; in front of it.  memo.prefix_size
-// says how much of the end of this there is.
+// says how much of the end of this there is.  Times are explained in expire.c.
 struct entry_prefix {
+    // Atomic.  Written by the owner; where values have an idle time, deadline_ns
+    // and check_ns by hits, too.
+    SYNC_ATOMIC(int64_t) deadline_ns;  // fresh until then
+    SYNC_ATOMIC(int64_t) latest_ns;    // use doesn't prolong that beyond this
+    SYNC_ATOMIC(int64_t) refresh_ns;
+    // Owned by the shard's owner; of a marker: const after it is published.
+    int32_t error;      // of the marker, or of the last attempt
+    uint32_t failures;  // in a row
+
     // Owned by the shard's owner.
     struct entry *wheel_next;
     struct entry **wheel_at;  // NULL: on no slot of the wheel
+
+    SYNC_ATOMIC(int64_t) check_ns;  // Atomic.  A hit before it is a fresh value
     // Const after init.
-    int64_t deadline_ns;  // MEMO_NEVER: none.  Read by hits
-    uint32_t weight;      // under max_weight
-    uint32_t cost;        // of its load, in units of the policy
+    uint32_t weight;  // under max_weight
+    uint32_t cost;    // of its load, in units of the policy
 };
 
 #define PREFIX_OF_WEIGHT 16  // weight and cost
+#define PREFIX_OF_TTL 32     // and what the wheel and hits need
+#define PREFIX_OF_FRESHNESS 64
 
 #define ENTRY_USES UINT64_C(3)
 #define ENTRY_ADOPTED (UINT64_C(1) << 2)  // a struct adopted is the value
 #define ENTRY_RETIRED (UINT64_C(1) << 3)  // set once, by the owner
 #define ENTRY_QUEUE_SHIFT 4  // enum queue_name, of the policy
 #define ENTRY_QUEUE (UINT64_C(3) << ENTRY_QUEUE_SHIFT)
+#define ENTRY_TIMED (UINT64_C(1) << 6)  // as in all of this cache
+#define ENTRY_KIND_SHIFT 7              // enum entry_kind
+#define ENTRY_KIND (UINT64_C(3) << ENTRY_KIND_SHIFT)
 #define ENTRY_GENERATION_SHIFT 12
 #define ENTRY_GENERATION (UINT64_C(0xfff) << ENTRY_GENERATION_SHIFT)
 #define ENTRY_STAMP_SHIFT 24
 #define ENTRY_STAMP (UINT64_C(0xffff) << ENTRY_STAMP_SHIFT)
 #define ENTRY_KEY_SHIFT 40
 #define ENTRY_UNSEEN (ENTRY_ADOPTED | ENTRY_QUEUE | ENTRY_STAMP)  // by hits
+
+// What an entry is.  Hits take values only; the others, which exist only where
+// there are times, are looked at with more care.
+enum entry_kind {
+    KIND_VALUE = 0,
+    KIND_STALE = 1,  // a value past its time, handed out for want of a better
+    KIND_ERROR = 2,  // a marker: the error of a load
+    KIND_PASS = 3,   // a marker: loads of this key aren't shared
+};
+
+SYNC_INLINE enum entry_kind entry_kind(uint64_t word) {
+    return (enum entry_kind)((word & ENTRY_KIND) >> ENTRY_KIND_SHIFT);
+}
 
 struct adopted {
     void *data;
@@ -132,6 +162,9 @@ SYNC_INLINE void entry_describe(const struct entry *e, uint64_t word,
 struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
                               size_t size);
 
+// Make a marker for what the load of f came to; NULL: out of memory.
+struct entry *memo_marker_new_(struct memo_load *f, enum entry_kind kind);
+
 // The same, around the caller's own object: what adopted says.
 struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
                                        size_t key_size,
@@ -174,12 +207,27 @@ enum flight_state {
     FLIGHT_ENDED = 2,     // done is set, or about to be
 };
 
+// What a load says of its result, besides giving a value or failing.
+enum verdict { VERDICT_VALUE, VERDICT_NOT_FOUND, VERDICT_NOT_MODIFIED };
+
+// What a load, or memo_put_with(), says of the times of a value.
+struct dates {
+    int has_ttl, has_refresh;
+    int64_t ttl_ns, refresh_after_ns;
+};
+
 struct memo_load {
     // Const after init.
     struct shard *shard;
     uint64_t hash;
     size_t key_size;
     int64_t started_ns;
+
+    // Const after it was started.
+    struct entry *old;  // with a reference: the key's entry, past its time or to
+                        // be refreshed; NULL: none
+    int refresh;  // nobody had to wait for it
+    int alone;  // it serves who started it and nobody else, and isn't stored
 
     // Owned by the shard's owner.
     struct memo_load *child[4];  // ATTACHED: the map, see flight.c; DETACHED:
@@ -194,12 +242,17 @@ struct memo_load {
     struct entry *making;
     uint32_t weight;
     int has_weight;
+    enum verdict verdict;
+    int pass;
+    struct dates dates;
 
     // Published by done: stored before sync_event_set(), read after the event
     // was seen set.
     struct entry *result;  // NULL, or a reference that f holds
     int error;
     int detached;  // it was DETACHED when it ended
+    int stale;     // result is the old value, past its time
+    int passed;    // it is for who started it: the others load alone
 
     struct sync_event done;
     struct sync_event canceled;  // nobody wants it, or the cache is closing
@@ -219,6 +272,12 @@ struct memo_load {
 
     unsigned char key[];  // Const after init; a zero byte follows it.
 };
+
+// Whether f has an old value in hand, not only a marker.
+int memo_has_old_(const struct memo_load *f);
+
+// Whether the load of f has given its value no time to live.
+int memo_is_stillborn_(const struct memo_load *f);
 
 // Make a flight with one reference, the caller's; NULL: out of memory.
 struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
@@ -275,6 +334,7 @@ struct shard {
     struct memo *memo;
 
     struct policy *policy;  // NULL: the cache isn't bounded
+    struct wheel *wheel;    // NULL: there are no times
 
     struct sync_mutex mu;  // leaf: no lock is acquired while it is held
 
@@ -294,6 +354,9 @@ struct shard {
     uint64_t n_flights, n_running;
     uint64_t entry_bytes;
     uint64_t joins, loads, load_failures, detached, load_ns;
+    uint64_t refreshes, refresh_failures, not_modified, passes, expired;
+    int64_t now_ns;   // the latest time that a step was told
+    uint64_t random;  // state of a generator
     int closed;
 
     // Atomic: 1 for being open, and one for each entry and flight that exists.
@@ -322,6 +385,13 @@ struct memo {
     struct memo_allocator allocator;
     struct memo_clock clock;
     size_t prefix_size;  // of entries: what there is of struct entry_prefix
+    struct wheel *wheels;  // one a shard; NULL: there are no times
+    enum timing { TIMING_NONE, TIMING_TTL, TIMING_FRESHNESS } timing;
+    int64_t ttl_ns, refresh_after_ns;  // MEMO_NEVER: none
+    int64_t idle_ttl_ns, stale_if_error_ns, negative_ttl_ns, pass_ttl_ns;  // 0
+    int64_t backoff_ns, backoff_max_ns;  // 0: none
+    int64_t jitter_percent;
+    int early_refresh;
     int clock_is_monotonic;  // the same as sync_clock_now_ns()
     struct sync_monitor *monitor;   // NULL: engine_lock
     struct memo_executor executor;  // submit is NULL: the caller's thread
@@ -347,6 +417,7 @@ struct memo {
 
     // Atomic.
     sync_atomic_u64 hits;  // those that tally doesn't count
+    sync_atomic_u64 stale, negative;  // answers of these kinds
     sync_atomic_u64 live;       // shards that something depends on, and 1 until
                                 // memo_free()
     sync_atomic_u32 draining;   // loads that memo_close() waits for: all in
@@ -370,6 +441,13 @@ SYNC_INLINE struct shard *memo_shard_of_(const struct memo *m, uint64_t hash) {
 
 // Count a hit whose pin doesn't say where.
 void memo_count_hit_(struct memo *m);
+
+// Count an answer of that kind: enum memo_from.
+void memo_count_(struct memo *m, uint32_t from);
+
+// What memo_table_find_() has found, as an answer: 0, or the error in *out, which
+// then says only where it comes from.
+int memo_answer_(struct memo *m, struct memo_value *out);
 
 size_t memo_good_size_(const struct memo *m, size_t size);
 void *memo_alloc_(struct memo *m, size_t size);
@@ -435,10 +513,21 @@ struct begin_step {
     const void *key;
     size_t key_size;
     uint64_t hash;
-    enum begin_depth { BEGIN_FIND, BEGIN_JOIN, BEGIN_START } depth;
+    // ALONE: like START, but never together with others.  REFRESH: start one
+    // whatever is resident; don't join.
+    enum begin_depth {
+        BEGIN_FIND,
+        BEGIN_JOIN,
+        BEGIN_START,
+        BEGIN_ALONE,
+        BEGIN_REFRESH,
+    } depth;
     struct memo_load *spare;  // used to start a flight, if there is one
-    // Out: at most one of the two, with a reference for the caller; or an error.
+    int64_t now_ns;           // where there are times
+    // Out: an entry, or a flight, with a reference for the caller; or an error.
+    // Or an entry and a flight that refreshes it.
     struct entry *entry;
+    uint32_t from;  // enum memo_from, of the entry or the error
     struct memo_load *flight;
     int started;
     int needs_spare;
@@ -458,6 +547,7 @@ struct end_step {
     struct memo_load *flight;
     struct entry *entry;
     int error;
+    struct entry *marker;  // stored instead, if that is what the end calls for
     int64_t now_ns;
     // Out.
     int was_open;  // the flight had not been ended by memo_close() before
@@ -472,6 +562,8 @@ struct replace_step {
     size_t key_size;
     uint64_t hash;
     struct entry *entry;
+    const struct dates *dates;
+    int64_t now_ns;
     int error;
 };
 void memo_replace_owned_(struct shard *s, void *replace_step);
@@ -494,9 +586,13 @@ struct excuse_step {
 };
 void memo_excuse_owned_(struct shard *s, void *excuse_step);
 
-// Sweep a bounded number of groups; then reclaim.  *more is set if there is more
-// to sweep.
-void memo_upkeep_owned_(struct shard *s, void *int_more);
+// Drop a bounded number of what has expired, sweep a bounded number of groups;
+// then reclaim.
+struct upkeep_step {
+    int64_t now_ns;
+    int64_t next_ns;  // out: when there will be more to do; now_ns: at once
+};
+void memo_upkeep_owned_(struct shard *s, void *upkeep_step);
 
 // Reclaim what is retired and no longer pinned.
 void memo_reclaim_owned_(struct shard *s, void *unused);
@@ -506,12 +602,18 @@ void memo_check_owned_(struct shard *s, void *unused);
 
 // ------------------------------------------------------------------ loads
 
+int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size);
 int memo_is_bad_wait_(const struct memo_wait *wait);
 
-// Hand out the resident value of key, counting the hit: 0, or MEMO_ENOENT or
-// MEMO_ECLOSED.  No lock.
-int memo_find_(struct memo *m, const void *key, size_t key_size, uint64_t hash,
-               struct memo_value *out);
+// Look for a resident answer, counting it: a value in *out, or an error that is
+// kept.  Or there is nothing; or only the owner can tell.  No lock.
+enum find { FIND_NOTHING, FIND_ANSWER, FIND_ASK };
+enum find memo_find_(struct memo *m, const void *key, size_t key_size,
+                     uint64_t hash, struct memo_value *out, int *error);
+
+// Run the load of a flight that nobody waits for, by the executor if there is
+// one, and let go of the flight.
+void memo_run_refresh_(struct memo_load *f);
 
 // What memo_get() does when the value isn't resident: load.c.
 int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
@@ -533,6 +635,24 @@ void memo_queue_behind_(struct memo_load *f, struct memo_load *before);
 // Run one bulk load for n flights that were started here.
 void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
                          size_t n);
+
+// The same, without looking first, and of a certain depth.
+int memo_load_as_(struct memo *m, const void *key, size_t key_size,
+                  uint64_t hash, enum begin_depth depth,
+                  const struct memo_wait *wait, struct memo_value *out);
+
+// Hand out the entry that the step found; run the refresh of it that the step
+// started, if it did.
+int memo_refresh_and_answer_(struct begin_step *begin, struct memo_value *out);
+
+// What f ends with, when its load says error; and the marker that may have to be
+// stored then, or NULL.
+int memo_error_of_(const struct memo_load *f, int error);
+struct entry *memo_marker_for_(struct memo_load *f, int error);
+
+// Whether who waited for f so long may take the old value, and do.
+int memo_may_take_old_(const struct memo_load *f, const struct memo_wait *wait);
+int memo_hand_out_old_(struct memo_load *f, struct memo_value *out);
 
 // Wait for f.  0, or MEMO_ETIMEDOUT, MEMO_ECANCELED, MEMO_EDEADLK.
 int memo_wait_(struct memo_load *f, const struct memo_wait *wait);

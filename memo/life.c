@@ -1,3 +1,4 @@
+#include "memo/expire.h"
 #include "memo/internal.h"
 #include "memo/policy.h"
 #include "memo/table.h"
@@ -29,6 +30,9 @@
 #define THREADS_MOST 1024
 #define OPTIONS_MOST 4096  // bytes: more is no size, but garbage
 #define SHARDS_BY_DEFAULT 64
+
+// Backoff is capped at so many times its first pause, if the options don't say.
+#define BACKOFF_MOST 100
 
 // What a shard of a bounded cache should hold at least.
 #define SHARD_ENTRIES 1024
@@ -197,8 +201,16 @@ static int take_options(const struct memo_options *from,
     return 0;
 }
 
+static int are_bad_times(const struct memo_options *o) {
+    return o->ttl_ns < 0 || o->idle_ttl_ns < 0 || o->refresh_after_ns < 0 ||
+           o->stale_if_error_ns < 0 || o->negative_ttl_ns < 0 ||
+           o->pass_ttl_ns < 0 || o->backoff_ns < 0 || o->backoff_max_ns < 0 ||
+           (o->backoff_max_ns != 0 && o->backoff_max_ns < o->backoff_ns) ||
+           o->jitter_percent > 100 || o->zero != 0;
+}
+
 static int are_bad_options(const struct memo_options *o) {
-    return o->load == NULL || (o->flags & ~MEMO_CANCEL_UNWANTED) != 0 ||
+    return are_bad_times(o) || o->load == NULL || (o->flags & ~(MEMO_CANCEL_UNWANTED | MEMO_EARLY_REFRESH)) != 0 ||
            o->engine > MEMO_ENGINE_LOOP || o->threads > THREADS_MOST ||
            (o->threads != 0 && o->executor != NULL) ||
            (o->executor != NULL && o->executor->submit == NULL) ||
@@ -236,6 +248,58 @@ static int is_bounded(const struct memo_options *o) {
     return o->max_entries != 0 || o->max_bytes != 0 || o->max_weight != 0;
 }
 
+// ------------------------------------------------------------------ times
+
+static int64_t or_never(int64_t span_ns) {
+    return span_ns == 0 ? MEMO_NEVER : span_ns;
+}
+
+static enum timing choose_timing(const struct memo_options *o) {
+    if (o->idle_ttl_ns != 0 || o->refresh_after_ns != 0 ||
+        o->stale_if_error_ns != 0 || o->negative_ttl_ns != 0 ||
+        o->pass_ttl_ns != 0 || o->backoff_ns != 0 ||
+        (o->flags & MEMO_EARLY_REFRESH) != 0) {
+        return TIMING_FRESHNESS;
+    }
+    return o->ttl_ns != 0 ? TIMING_TTL : TIMING_NONE;
+}
+
+static int64_t cap_of_backoff(const struct memo_options *o) {
+    if (o->backoff_max_ns != 0) {
+        return o->backoff_max_ns;
+    }
+    return o->backoff_ns > INT64_MAX / BACKOFF_MOST ? INT64_MAX
+                                                    : o->backoff_ns * BACKOFF_MOST;
+}
+
+static void set_times(struct memo *m, const struct memo_options *o) {
+    m->timing = choose_timing(o);
+    m->ttl_ns = or_never(o->ttl_ns);
+    m->idle_ttl_ns = o->idle_ttl_ns;
+    m->refresh_after_ns = or_never(o->refresh_after_ns);
+    m->stale_if_error_ns = o->stale_if_error_ns;
+    m->negative_ttl_ns = o->negative_ttl_ns;
+    m->pass_ttl_ns = o->pass_ttl_ns;
+    m->backoff_ns = o->backoff_ns;
+    m->backoff_max_ns = cap_of_backoff(o);
+    m->jitter_percent = o->jitter_percent;
+    m->early_refresh = (o->flags & MEMO_EARLY_REFRESH) != 0;
+    if (m->timing != TIMING_NONE) {
+        m->prefix_size = m->timing == TIMING_TTL ? PREFIX_OF_TTL
+                                                 : PREFIX_OF_FRESHNESS;
+    }
+}
+
+static void init_times(struct memo *m, uint64_t i) {
+    struct shard *s = memo_shard_at_(m, i);
+
+    s->wheel = m->wheels + i;
+    s->now_ns = INT64_MIN;
+    s->random = m->seed.word[0] ^ hash_fold(m->seed.word[1], i + 1);
+    memo_wheel_init_(s->wheel, memo_now_(m));
+    SYNC_INIT(&s->stamp, ENTRY_USES | ENTRY_TIMED);
+}
+
 // ------------------------------------------------------------------ beginning
 
 _Static_assert(sizeof(struct shard) <= SHARD_SIZE, "a shard outgrew its size");
@@ -267,6 +331,7 @@ static void set_options(struct memo *m, const struct memo_options *o,
     m->weight = o->weight;
     m->weight_arg = o->weight_arg;
     m->prefix_size = o->max_weight != 0 ? PREFIX_OF_WEIGHT : 0;
+    set_times(m, o);
     m->cancel_unwanted = (o->flags & MEMO_CANCEL_UNWANTED) != 0;
     if (o->hash_seed == NULL) {
         sync_random(&m->seed, sizeof(m->seed));
@@ -327,6 +392,9 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
         if (m->policies != NULL) {
             init_policy(m, i, share);
         }
+        if (m->wheels != NULL) {
+            init_times(m, i);
+        }
     }
     return 0;
 }
@@ -357,11 +425,12 @@ static int start_pool(struct memo *m, uint32_t n_threads) {
 // One block for the cache, its shards and their policies, from the caller's
 // allocator.
 static struct memo *alloc_core(const struct memo_allocator *allocator,
-                               uint64_t n_shards, int bounded) {
+                               uint64_t n_shards, int bounded, int timed) {
     size_t head = align_up(sizeof(struct memo), CORE_ALIGN);
     size_t shards = n_shards * SHARD_SIZE;
     size_t policies = bounded ? n_shards * sizeof(struct policy) : 0;
-    size_t size = CORE_ALIGN + head + shards + policies;
+    size_t wheels = timed ? n_shards * sizeof(struct wheel) : 0;
+    size_t size = CORE_ALIGN + head + shards + policies + wheels;
     unsigned char *block = allocator->alloc(allocator->state, size);
     struct memo *m;
 
@@ -376,6 +445,9 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
     m->shard_mask = (n_shards - 1) * SHARD_SIZE;
     if (bounded) {
         m->policies = (struct policy *)(void *)(m->shards + shards);
+    }
+    if (timed) {
+        m->wheels = (struct wheel *)(void *)(m->shards + shards + policies);
     }
     return m;
 }
@@ -400,7 +472,8 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     (void)sync_heavy_fence_available();
     allocator = o.allocator == NULL ? &by_malloc : o.allocator;
     n_shards = choose_shards(&o);
-    m = alloc_core(allocator, n_shards, is_bounded(&o));
+    m = alloc_core(allocator, n_shards, is_bounded(&o),
+                   choose_timing(&o) != TIMING_NONE);
     if (m == NULL) {
         return MEMO_ENOMEM;
     }
@@ -470,12 +543,12 @@ static int drain(struct memo *m, int64_t deadline_ns) {
 
 static void drop_everything(struct memo *m) {
     uint64_t i;
-    int more;
 
     for (i = 0; i < memo_n_shards_(m); i++) {
+        struct upkeep_step u = {INT64_MIN, 0};
         do {
-            memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
-        } while (more);
+            memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
+        } while (u.next_ns == u.now_ns);
     }
 }
 

@@ -1,3 +1,4 @@
+#include "memo/expire.h"
 #include "memo/internal.h"
 #include "memo/table.h"
 
@@ -25,32 +26,48 @@ static void drop_flight(struct memo_load **f);
 
 // Whether the caller may go before the load has ended.
 static int may_leave(const struct memo_wait *wait) {
-    return wait != NULL && (wait->deadline_ns != 0 || wait->note != NULL);
+    return wait != NULL && (wait->deadline_ns != 0 || wait->note != NULL ||
+                            wait->soft_deadline_ns != 0);
+}
+
+// Whether the result of f isn't for who has waited for it: it was made for another
+// alone (C4), or is out of date and he won't have that.
+static int must_go_again(const struct memo_load *f, struct begin_step *begin,
+                         const struct memo_wait *wait) {
+    if (f->passed && !begin->started) {
+        begin->depth = BEGIN_ALONE;
+        return 1;
+    }
+    return f->detached && wait != NULL && (wait->flags & MEMO_WAIT_STRICT) != 0;
 }
 
 // The whole idea, in one function.  The key was not among the resident values.
+// *again: the result isn't for this caller.
 static int find_or_load(struct memo *m, struct begin_step *begin,
                         const struct memo_wait *wait, struct memo_value *out,
-                        int *detached) {
+                        int *again) {
     SYNC_CLEANUP(drop_flight) struct memo_load *f = NULL;
     int error = memo_find_or_start_(m, begin);
 
-    *detached = 0;
+    *again = 0;
+    f = begin->flight;
+    if (begin->entry != NULL) {
+        return memo_refresh_and_answer_(begin, out);
+    }
     if (error != 0) {
+        out->from = begin->from;
         return error;
     }
-    if (begin->entry != NULL) {
-        memo_entry_hand_out_(begin->entry, MEMO_HIT, out);
-        return 0;
-    }
-    f = begin->flight;
     if (begin->started) {
         memo_run_load_(f, may_leave(wait));
     }
     error = memo_wait_(f, wait);
     memo_stop_waiting_(f, begin->started, error != 0);
+    if (error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
+        return memo_hand_out_old_(f, out);
+    }
     if (error == 0) {
-        *detached = f->detached;
+        *again = must_go_again(f, begin, wait);
         error = memo_hand_out_(f, begin->started, out);
     }
     return error;
@@ -66,26 +83,35 @@ static void drop_flight(struct memo_load **f) {
 int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
                    uint64_t hash, const struct memo_wait *wait,
                    struct memo_value *out) {
-    uint32_t flags = wait == NULL ? 0 : wait->flags;
-    int detached, error;
-
     if (memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out) >
         0) {
-        memo_count_hit_(m);
-        return 0;
+        return memo_answer_(m, out);
     }
+    return memo_load_as_(m, key, key_size, hash,
+                         wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD)
+                             ? BEGIN_JOIN
+                             : BEGIN_START,
+                         wait, out);
+}
+
+int memo_load_as_(struct memo *m, const void *key, size_t key_size,
+                  uint64_t hash, enum begin_depth depth,
+                  const struct memo_wait *wait, struct memo_value *out) {
+    int again, error;
+
     do {
         struct begin_step begin;
         memset(&begin, 0, sizeof(begin));
         begin.key = key;
         begin.key_size = key_size;
         begin.hash = hash;
-        begin.depth = flags & MEMO_WAIT_NO_LOAD ? BEGIN_JOIN : BEGIN_START;
-        error = find_or_load(m, &begin, wait, out, &detached);
-        if (detached && (flags & MEMO_WAIT_STRICT)) {
+        begin.depth = depth;
+        error = find_or_load(m, &begin, wait, out, &again);
+        if (again) {
             memo_release(out);
         }
-    } while (detached && (flags & MEMO_WAIT_STRICT));
+        depth = begin.depth;
+    } while (again);
     return error;
 }
 
@@ -96,7 +122,11 @@ static int begin_with_spare(struct memo *m, struct begin_step *begin) {
     begin->spare =
         memo_flight_new_(s, begin->hash, begin->key, begin->key_size);
     if (begin->spare == NULL) {
-        return MEMO_ENOMEM;
+        return begin->entry == NULL ? MEMO_ENOMEM : 0;
+    }
+    if (begin->entry != NULL) {
+        memo_entry_unref_(begin->entry);  // CALLBACK
+        begin->entry = NULL;
     }
     (void)SYNC_ADD(&begin->spare->refs, 1);  // the load's, and the caller's
     memo_own_(s, memo_begin_owned_, begin);
@@ -112,7 +142,8 @@ static int begin_with_spare(struct memo *m, struct begin_step *begin) {
 int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
     int error = 0;
 
-    begin->needs_spare = m->monitor != NULL && begin->depth == BEGIN_START;
+    begin->now_ns = m->timing == TIMING_NONE ? 0 : memo_now_(m);
+    begin->needs_spare = m->monitor != NULL && begin->depth >= BEGIN_START;
     if (!begin->needs_spare) {
         memo_own_(memo_shard_of_(m, begin->hash), memo_begin_owned_, begin);
         error = begin->error;
@@ -120,10 +151,33 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
     if (begin->needs_spare) {
         error = begin_with_spare(m, begin);
     }
-    if (begin->entry != NULL) {
-        memo_count_hit_(m);
+    if (begin->from != MEMO_NOWHERE) {
+        memo_count_(m, begin->from);
     }
     return error;
+}
+
+static void drop_entry(struct entry **e) {
+    if (*e != NULL) {
+        memo_entry_unref_(*e);
+    }
+}
+
+// The entry is an answer, whatever becomes of the refresh that may have been
+// started; but if that has ended well by now, its result is a better one.
+int memo_refresh_and_answer_(struct begin_step *begin, struct memo_value *out) {
+    SYNC_CLEANUP(drop_entry) struct entry *e = begin->entry;
+    struct memo_load *f = begin->flight;
+
+    if (begin->started) {
+        memo_run_load_(f, 1);
+        if (sync_event_is_set(&f->done) && f->error == 0) {
+            return memo_hand_out_(f, 1, out);
+        }
+    }
+    memo_entry_hand_out_(e, begin->from, out);
+    e = NULL;
+    return 0;
 }
 
 int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out) {
@@ -133,9 +187,39 @@ int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out) {
     memo_entry_ref_(f->result);
     memo_entry_hand_out_(f->result,
                          f->detached ? MEMO_DETACHED
+                         : f->stale  ? MEMO_STALE
                          : started   ? MEMO_LOADED
                                      : MEMO_JOINED,
                          out);
+    if (f->stale) {
+        memo_count_(f->shard->memo, MEMO_STALE);
+    }
+    return 0;
+}
+
+void memo_run_refresh_(struct memo_load *f) {
+    SYNC_CLEANUP(drop_flight) struct memo_load *flight = f;
+
+    memo_run_load_(flight, 1);
+}
+
+int memo_may_take_old_(const struct memo_load *f,
+                       const struct memo_wait *wait) {
+    struct memo *m = f->shard->memo;
+    int64_t now;
+
+    if (wait == NULL || wait->soft_deadline_ns == 0 || !memo_has_old_(f) ||
+        m->timing == TIMING_NONE) {
+        return 0;
+    }
+    now = memo_now_(m);
+    return now >= wait->soft_deadline_ns && now < memo_end_of_(m, f->old);
+}
+
+int memo_hand_out_old_(struct memo_load *f, struct memo_value *out) {
+    memo_entry_ref_(f->old);
+    memo_entry_hand_out_(f->old, MEMO_STALE, out);
+    memo_count_(f->shard->memo, MEMO_STALE);
     return 0;
 }
 
@@ -160,17 +244,18 @@ void memo_stop_waiting_(struct memo_load *f, int started, int gave_up) {
 // needs, for a destructor may itself wait for this flight.
 static void end_flight(struct memo_load *f, int error) {
     struct memo *m = f->shard->memo;
-    struct end_step end = {f, f->making, error, memo_now_(m), 0, 0};
+    struct end_step end = {.flight = f,
+                           .entry = f->making,
+                           .error = memo_error_of_(f, error),
+                           .now_ns = memo_now_(m)};
     struct entry *unwanted = NULL, *garbage;
 
     f->making = NULL;
-    if (end.error == 0 && end.entry == NULL) {
-        end.error = MEMO_EABANDONED;
-    }
-    if (end.error != 0) {
+    if (end.error != 0 || f->verdict != VERDICT_VALUE) {
         unwanted = end.entry;
         end.entry = NULL;
     }
+    end.marker = memo_marker_for_(f, end.error);
     if (end.entry != NULL) {
         memo_entry_weigh_(m, end.entry, f->has_weight ? &f->weight : NULL);
     }
@@ -185,6 +270,9 @@ static void end_flight(struct memo_load *f, int error) {
     }
     if (unwanted != NULL) {
         memo_entry_unref_(unwanted);  // CALLBACK
+    }
+    if (end.marker != NULL) {
+        memo_entry_unref_(end.marker);
     }
     memo_drop_garbage_(garbage);
 }
@@ -346,7 +434,7 @@ static void finish_many(const struct running *r, int error) {
     for (i = 0; i < r->n && error != MEMO_PENDING; i++) {
         struct memo_load *f = r->flights[i];
         int absent = error == 0 && SYNC_LOAD(&f->finished) == 0 &&
-                     f->making == NULL;
+                     f->making == NULL && f->verdict == VERDICT_VALUE;
         (void)memo_load_finish(f, absent ? MEMO_ENOENT : error);
     }
 }
@@ -393,6 +481,10 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     }
     if (wait != NULL && wait->deadline_ns != 0) {
         deadline_ns = wait->deadline_ns;
+    }
+    if (wait != NULL && wait->soft_deadline_ns != 0 && memo_has_old_(f) &&
+        wait->soft_deadline_ns < deadline_ns) {
+        deadline_ns = wait->soft_deadline_ns;
     }
     if (inside != NULL && set_edges(inside, f) != 0) {
         return MEMO_EDEADLK;

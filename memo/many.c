@@ -13,6 +13,9 @@
 
 #define WINDOW 16
 
+// In errors[], until the key is claimed.
+#define MISSING MEMO_PENDING
+
 static void prefetch(const void *p) {
     __builtin_prefetch(p);
 }
@@ -53,8 +56,11 @@ static int get_window(struct memo *m, const struct memo_bytes keys[], size_t n,
         }
     }
     for (i = 0; i < n; i++) {
-        errors[i] = memo_find_(m, keys[i].data, keys[i].size, hash[i], &out[i]);
-        missing |= errors[i] != 0;
+        if (memo_find_(m, keys[i].data, keys[i].size, hash[i], &out[i],
+                       &errors[i]) != FIND_ANSWER) {
+            errors[i] = MISSING;
+            missing = 1;
+        }
     }
     return missing;
 }
@@ -63,6 +69,7 @@ static int get_window(struct memo *m, const struct memo_bytes keys[], size_t n,
 struct miss {
     struct memo_load *flight;  // with a reference
     int started, ran;
+    int refreshes;  // there is an answer without it
 };
 
 static void claim(struct memo *m, const struct memo_bytes *key,
@@ -77,11 +84,14 @@ static void claim(struct memo *m, const struct memo_bytes *key,
     begin.hash = hash_key(&m->seed, key->data, key->size);
     begin.depth = no_load ? BEGIN_JOIN : BEGIN_START;
     *error = memo_find_or_start_(m, &begin);
-    if (begin.entry != NULL) {
-        memo_entry_hand_out_(begin.entry, MEMO_HIT, out);
-    }
-    miss->flight = *error == 0 ? begin.flight : NULL;
+    miss->flight = begin.flight;
     miss->started = begin.started;
+    miss->refreshes = begin.entry != NULL;
+    if (begin.entry != NULL) {
+        memo_entry_hand_out_(begin.entry, begin.from, out);
+    } else if (*error != 0) {
+        out->from = begin.from;
+    }
 }
 
 // What is given back however the loads end.
@@ -145,7 +155,7 @@ static void queue_claimed(struct bulk *b) {
 
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
-        if (miss->started) {
+        if (miss->started && !miss->ran) {
             if (before != NULL) {
                 memo_queue_behind_(miss->flight, before);
             }
@@ -154,17 +164,30 @@ static void queue_claimed(struct bulk *b) {
     }
 }
 
+// What has an answer already isn't worth waiting for, if others may load it.
+static void hand_over_refreshes(struct bulk *b) {
+    size_t i;
+
+    for (i = 0; i < b->n && b->memo->executor.submit != NULL; i++) {
+        struct miss *miss = &b->misses[i];
+        if (miss->started && miss->refreshes) {
+            miss->ran = 1;
+            memo_run_load_(miss->flight, 1);
+        }
+    }
+}
+
 // Load what was claimed: by one bulk load, or one after the other.
 static void load_claimed(struct bulk *b) {
     size_t n_loads = 0, i;
 
+    hand_over_refreshes(b);
     if (b->memo->load_many == NULL) {
         queue_claimed(b);
     }
-
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
-        if (miss->flight == NULL || !miss->started) {
+        if (miss->flight == NULL || !miss->started || miss->ran) {
             continue;
         }
         miss->ran = 1;
@@ -180,21 +203,27 @@ static void load_claimed(struct bulk *b) {
     }
 }
 
-static void wait_for_miss(const struct miss *miss, const struct memo_wait *wait,
+static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
+                          const struct miss *miss, const struct memo_wait *wait,
                           struct memo_value *out, int *error) {
     struct memo_load *f = miss->flight;
 
-    if (f == NULL) {
+    if (f == NULL || miss->refreshes) {
         return;
     }
     *error = memo_wait_(f, wait);
     memo_stop_waiting_(f, miss->started, *error != 0);
-    if (*error == 0) {
+    if (*error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
+        *error = memo_hand_out_old_(f, out);
+    } else if (*error == 0 && f->passed && !miss->started) {
+        *error = memo_load_as_(m, key->data, key->size, f->hash, BEGIN_ALONE,
+                               wait, out);
+    } else if (*error == 0) {
         *error = memo_hand_out_(f, miss->started, out);
     }
 }
 
-// Get what get_window() has left at MEMO_ENOENT.
+// Get what get_window() has left missing.
 static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n,
                        const struct memo_wait *wait, struct memo_value out[],
                        int errors[]) {
@@ -203,7 +232,7 @@ static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n
     int error = begin_bulk(&b, m, n);
 
     for (i = 0; i < n; i++) {
-        if (errors[i] != MEMO_ENOENT) {
+        if (errors[i] != MISSING) {
             continue;
         }
         if (error != 0) {
@@ -216,7 +245,7 @@ static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n
         load_claimed(&b);
     }
     for (i = 0; i < b.n; i++) {
-        wait_for_miss(&b.misses[i], wait, &out[i], &errors[i]);
+        wait_for_miss(m, &keys[i], &b.misses[i], wait, &out[i], &errors[i]);
     }
 }
 

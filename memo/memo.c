@@ -8,7 +8,7 @@
 // The door: every public function on a cache checks its arguments here, and
 // hits end here.
 
-static int is_bad_key(const struct memo *m, const void *key, size_t key_size) {
+int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size) {
     return m == NULL || (key == NULL && key_size != 0) ||
            key_size > MEMO_KEY_MAX;
 }
@@ -26,6 +26,27 @@ void memo_count_hit_(struct memo *m) {
     if (m->tally < 0 || !sync_tally_add_slow(m->tally)) {
         (void)SYNC_ADD(&m->hits, 1);
     }
+}
+
+void memo_count_(struct memo *m, uint32_t from) {
+    if (from == MEMO_STALE) {
+        (void)SYNC_ADD(&m->stale, 1);
+    } else if (from == MEMO_NEGATIVE) {
+        (void)SYNC_ADD(&m->negative, 1);
+    } else {
+        memo_count_hit_(m);
+    }
+}
+
+int memo_answer_(struct memo *m, struct memo_value *out) {
+    int error = 0;
+
+    if (out->from == MEMO_NEGATIVE) {
+        error = (int)out->zero;
+        out->zero = 0;
+    }
+    memo_count_(m, out->from);
+    return error;
 }
 
 static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
@@ -65,7 +86,7 @@ SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
 static __attribute__((noinline)) int get_any(struct memo *m, const void *key,
                                              size_t key_size,
                                              struct memo_value *out) {
-    if (SYNC_UNLIKELY(is_bad_key(m, key, key_size))) {
+    if (SYNC_UNLIKELY(memo_is_bad_key_(m, key, key_size))) {
         return refuse(out, MEMO_EINVAL);
     }
     return get(m, key, key_size, out);
@@ -87,29 +108,18 @@ int memo_is_bad_wait_(const struct memo_wait *wait) {
     const unsigned flags = MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD;
 
     return wait != NULL && (wait->size != sizeof(*wait) || wait->zero != 0 ||
-                            (wait->flags & ~flags) != 0);
+                            (wait->flags & ~flags) != 0 ||
+                            wait->soft_deadline_ns < 0);
 }
 
 int memo_get_wait(struct memo *m, const void *key, size_t key_size,
                   const struct memo_wait *wait, struct memo_value *out) {
-    if (out == NULL || is_bad_key(m, key, key_size) || memo_is_bad_wait_(wait)) {
+    if (out == NULL || memo_is_bad_key_(m, key, key_size) || memo_is_bad_wait_(wait)) {
         return refuse(out, MEMO_EINVAL);
     }
     memset(out, 0, sizeof(*out));
     return memo_get_slow_(m, key, key_size, hash_key(&m->seed, key, key_size),
                           wait, out);
-}
-
-int memo_peek(struct memo *m, const void *key, size_t key_size,
-              struct memo_value *out) {
-    uint64_t hash;
-
-    if (out == NULL || is_bad_key(m, key, key_size)) {
-        return refuse(out, MEMO_EINVAL);
-    }
-    memset(out, 0, sizeof(*out));
-    hash = hash_key(&m->seed, key, key_size);
-    return memo_find_(m, key, key_size, hash, out);
 }
 
 // What a reader without a lock can't tell.
@@ -125,50 +135,96 @@ static SYNC_COLD int find_by_owner(struct memo *m, const void *key,
     begin.hash = hash;
     begin.depth = BEGIN_FIND;
     error = memo_find_or_start_(m, &begin);
-    if (error == 0) {
-        memo_entry_hand_out_(begin.entry, MEMO_HIT, out);
+    if (begin.entry != NULL) {
+        memo_entry_hand_out_(begin.entry, begin.from, out);
+    } else {
+        out->from = begin.from;
     }
     return error;
 }
 
-int memo_find_(struct memo *m, const void *key, size_t key_size, uint64_t hash,
-               struct memo_value *out) {
+int memo_peek(struct memo *m, const void *key, size_t key_size,
+              struct memo_value *out) {
+    uint64_t hash;
+    int error;
+
+    if (out == NULL || memo_is_bad_key_(m, key, key_size)) {
+        return refuse(out, MEMO_EINVAL);
+    }
+    memset(out, 0, sizeof(*out));
+    hash = hash_key(&m->seed, key, key_size);
+    switch (memo_find_(m, key, key_size, hash, out, &error)) {
+        case FIND_ANSWER:
+            return error;
+        case FIND_ASK:
+            return find_by_owner(m, key, key_size, hash, out);
+        default:
+            return SYNC_LOAD(&m->closing) ? MEMO_ECLOSED : MEMO_ENOENT;
+    }
+}
+
+enum find memo_find_(struct memo *m, const void *key, size_t key_size,
+                     uint64_t hash, struct memo_value *out, int *error) {
     struct table_hit hit;
     int found;
 
+    *error = 0;
     if (table_hit(memo_shard_of_(m, hash), key, key_size, hash, &hit)) {
         give(m, &hit, key_size, out);
-        return 0;
+        return FIND_ANSWER;
     }
     found = memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out);
-    if (SYNC_UNLIKELY(found < 0)) {
-        return find_by_owner(m, key, key_size, hash, out);
-    }
     if (found > 0) {
-        memo_count_hit_(m);
-        return 0;
+        *error = memo_answer_(m, out);
+        return FIND_ANSWER;
     }
-    return SYNC_LOAD(&m->closing) ? MEMO_ECLOSED : MEMO_ENOENT;
+    return found < 0 ? FIND_ASK : FIND_NOTHING;
 }
 
 // ------------------------------------------------------------------ changes
 
-static int replace(struct memo *m, struct entry *e, const void *key,
-                   size_t key_size, uint64_t hash) {
-    struct replace_step r = {key, key_size, hash, e, 0};
+static int replace(struct memo *m, struct entry *e, const struct dates *dates,
+                   const void *key, size_t key_size, uint64_t hash) {
+    struct replace_step r = {.key = key,
+                             .key_size = key_size,
+                             .hash = hash,
+                             .entry = e,
+                             .dates = dates};
 
+    r.now_ns = m->timing == TIMING_NONE ? 0 : memo_now_(m);
     memo_own_(memo_shard_of_(m, hash), memo_replace_owned_, &r);
     return r.error;
 }
 
-int memo_put(struct memo *m, const void *key, size_t key_size, const void *data,
-             size_t size) {
+// What p says, in *dates; or MEMO_EINVAL.
+static int take_put(const struct memo *m, const struct memo_put *p,
+                    struct dates *dates) {
+    memset(dates, 0, sizeof(*dates));
+    if (p == NULL) {
+        return 0;
+    }
+    if (p->size != sizeof(*p) || p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
+        (p->ttl_ns != 0 && m->timing == TIMING_NONE) ||
+        (p->refresh_after_ns != 0 && m->timing != TIMING_FRESHNESS)) {
+        return MEMO_EINVAL;
+    }
+    dates->has_ttl = p->ttl_ns != 0;
+    dates->ttl_ns = p->ttl_ns;
+    dates->has_refresh = p->refresh_after_ns != 0;
+    dates->refresh_after_ns = p->refresh_after_ns;
+    return 0;
+}
+
+int memo_put_with(struct memo *m, const void *key, size_t key_size,
+                  const void *data, size_t size, const struct memo_put *put) {
     struct memo_value value = {0};
+    struct dates dates;
     struct entry *e;
     uint64_t hash;
     int error;
 
-    if (is_bad_key(m, key, key_size) || (data == NULL && size != 0)) {
+    if (memo_is_bad_key_(m, key, key_size) || (data == NULL && size != 0) ||
+        take_put(m, put, &dates) != 0) {
         return MEMO_EINVAL;
     }
     hash = hash_key(&m->seed, key, key_size);
@@ -181,21 +237,46 @@ int memo_put(struct memo *m, const void *key, size_t key_size, const void *data,
         memcpy((void *)(uintptr_t)value.data, data, size);
     }
     memo_entry_weigh_(m, e, NULL);
-    error = replace(m, e, key, key_size, hash);
+    error = replace(m, e, &dates, key, key_size, hash);
     memo_entry_unref_(e);
     return error;
 }
 
+int memo_put(struct memo *m, const void *key, size_t key_size, const void *data,
+             size_t size) {
+    return memo_put_with(m, key, key_size, data, size, NULL);
+}
+
 int memo_invalidate(struct memo *m, const void *key, size_t key_size) {
-    if (is_bad_key(m, key, key_size)) {
+    if (memo_is_bad_key_(m, key, key_size)) {
         return MEMO_EINVAL;
     }
-    return replace(m, NULL, key, key_size, hash_key(&m->seed, key, key_size));
+    return replace(m, NULL, NULL, key, key_size,
+                   hash_key(&m->seed, key, key_size));
+}
+
+int memo_refresh(struct memo *m, const void *key, size_t key_size) {
+    struct begin_step begin;
+    int error;
+
+    if (memo_is_bad_key_(m, key, key_size)) {
+        return MEMO_EINVAL;
+    }
+    memset(&begin, 0, sizeof(begin));
+    begin.key = key;
+    begin.key_size = key_size;
+    begin.hash = hash_key(&m->seed, key, key_size);
+    begin.depth = BEGIN_REFRESH;
+    error = memo_find_or_start_(m, &begin);
+    if (error == 0 && begin.started) {
+        memo_run_refresh_(begin.flight);
+    }
+    return error;
 }
 
 int memo_clear(struct memo *m) {
+    struct upkeep_step u = {INT64_MIN, 0};
     uint64_t i;
-    int more;
 
     if (m == NULL) {
         return MEMO_EINVAL;
@@ -206,7 +287,7 @@ int memo_clear(struct memo *m) {
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_clear_owned_, NULL);
         // A small cache is swept here; a large one by and by.
-        memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
+        memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
     }
     return 0;
 }
@@ -214,17 +295,19 @@ int memo_clear(struct memo *m) {
 // ------------------------------------------------------------------ upkeep
 
 int64_t memo_maintain(struct memo *m, int64_t now_ns) {
-    int64_t next = MEMO_NEVER;
+    int64_t next = MEMO_NEVER, clock;
     uint64_t i;
-    int more;
 
     if (m == NULL) {
         return MEMO_NEVER;
     }
+    // What the caller thinks of the time must not make anything expire early.
+    clock = m->timing == TIMING_NONE ? now_ns : memo_now_(m);
     for (i = 0; i < memo_n_shards_(m); i++) {
-        memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &more);
-        if (more) {
-            next = now_ns;
+        struct upkeep_step u = {now_ns < clock ? now_ns : clock, 0};
+        memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
+        if (u.next_ns < next) {
+            next = u.next_ns;
         }
     }
     return next;
@@ -244,6 +327,8 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     stats->max_bytes = m->max_bytes;
     stats->max_weight = m->max_weight;
     stats->hits = SYNC_LOAD(&m->hits);
+    stats->stale = SYNC_LOAD(&m->stale);
+    stats->negative = SYNC_LOAD(&m->negative);
     if (m->tally >= 0) {
         stats->hits += sync_tally_sum(m->tally);
     }

@@ -212,11 +212,58 @@ struct memo_options {
     uint64_t max_weight;              // of all resident values together
     memo_weight_fn *weight;           // of a value;        NULL: 1
     void *weight_arg;                 // first argument of weight
+    // See "Time".  In nanoseconds; 0: not at all.
+    int64_t ttl_ns;                   // how long a value is fresh.  MEMO_NEVER: for
+                                      // ever, unless its load says otherwise
+    int64_t idle_ttl_ns;              // how long it is fresh after its last use
+    int64_t refresh_after_ns;         // when it is to be loaded again
+    int64_t stale_if_error_ns;        // how long past its time it may stand in
+                                      // for a load that fails
+    int64_t negative_ttl_ns;          // how long "not found" is kept
+    int64_t backoff_ns;               // pause after a load has failed
+    int64_t backoff_max_ns;           // the longest;  0: 100 times backoff_ns
+    int64_t pass_ttl_ns;              // how long memo_load_pass() is remembered
+    uint32_t jitter_percent;          // by up to so much each of these times but
+                                      // idle_ttl_ns, stale_if_error_ns and
+                                      // backoff_* is shortened, at random
+    uint32_t zero;                    // reserved, must be zero
 };
 
 // Tell a load when the last who waited for it has given up, and don't keep its
 // result: see memo_load_is_canceled().  Otherwise it goes on, for the cache.
 #define MEMO_CANCEL_UNWANTED 1u
+
+// Refresh values before they expire, at a random time that is the earlier the
+// longer their loads take: see "Time".
+#define MEMO_EARLY_REFRESH 2u
+
+// Time.  All times are spans or moments of the cache's clock.  A value is fresh
+// until ttl_ns after its load has ended, or until it hasn't been used for
+// idle_ttl_ns; use is noted in steps of a 64th of that.  What isn't fresh is
+// never returned as if it were, whether or not upkeep has run.
+//
+// From refresh_after_ns on, the first who gets a value starts a load of it, for
+// which memo_load_old() has the old one; he and everybody else get that
+// meanwhile.  Such loads are run by the executor, if there is one; otherwise by
+// the one who was first, who then gets the new value.  If it fails, the next is
+// tried after a pause: the backoff, if that is set, else refresh_after_ns.
+//
+// MEMO_EARLY_REFRESH does the same for each value at a time drawn when it is
+// stored: X before it expires, where X is distributed exponentially around the time
+// that its load took (A. Vattani, F. Chierichetti, K. Lowenstein, "Optimal
+// Probabilistic Cache Stampede Prevention", VLDB 2015).
+//
+// When a load fails and the old value expired less than stale_if_error_ns ago,
+// that is the answer (MEMO_STALE).  Its age goes on: a failure makes nothing young.
+//
+// A load that finds nothing says memo_load_not_found(); then every caller gets
+// MEMO_ENOENT, and so do those of the next negative_ttl_ns (MEMO_NEGATIVE).  After
+// any other failure callers get the same error at once for backoff_ns, or the old
+// value as above; then one of them tries again, alone.  While failures follow each
+// other the pause doubles, up to backoff_max_ns; each is shortened by up to a
+// half, at random.
+//
+// Errors that are kept count as resident entries.
 
 // A bounded cache.  The bounds that are given hold whenever a call that stored
 // something has returned; what it stored takes the place of what is least likely
@@ -239,6 +286,8 @@ struct memo_wait {
     struct sync_note *note;  // cancels the wait;                NULL: none
     uint32_t flags;          // MEMO_WAIT_*
     uint32_t zero;           // reserved, must be zero
+    int64_t soft_deadline_ns;  // from then on, take the old value, if there is one
+                               // that may stand in (stale_if_error_ns);  0: don't
 };
 
 // If the key is invalidated while its load runs, load again rather than return
@@ -269,6 +318,14 @@ struct memo_stats {
     uint64_t weight;         // of resident values, under max_weight
     uint64_t ghost_bytes;    // memory of what is remembered of evicted keys
     uint64_t max_entries, max_bytes, max_weight;  // the options
+    // Of caches with times; else 0.
+    uint64_t stale;             // calls answered by a value past its time
+    uint64_t negative;          // calls answered by an error that was kept
+    uint64_t expired;           // values and errors dropped because of their age
+    uint64_t refreshes;         // loads started that nobody had to wait for
+    uint64_t refresh_failures;  // of these, loads that ended in an error
+    uint64_t not_modified;      // loads that found the old value good
+    uint64_t passes;            // loads whose result wasn't to be kept
 };
 
 // ---------------------------------------------------------------- a cache
@@ -317,9 +374,10 @@ MEMO_API void memo_free(struct memo *m);
 //
 // Return 0; a positive error of the load, as it is; MEMO_EINVAL (m, key or out
 // is NULL, key_size over MEMO_KEY_MAX; a NULL key is allowed if key_size is 0),
-// MEMO_ENOMEM, MEMO_ECLOSED, MEMO_EABANDONED, or MEMO_EDEADLK (called inside a
-// load that this key's load waits for).  *out holds a value if and only if 0 is
-// returned; otherwise it is all zeros.
+// MEMO_ENOMEM, MEMO_ECLOSED, MEMO_EABANDONED, MEMO_ENOENT (the load found
+// nothing), or MEMO_EDEADLK (called inside a load that this key's load waits for).
+// *out holds a value if and only if 0 is returned; otherwise it is all zeros, but
+// for from, which is MEMO_NEGATIVE if the error is one that was kept.
 //
 // Owner:   the caller releases *out, once.  key is copied.
 // Threads: any, loads and destructors included.
@@ -366,6 +424,34 @@ MEMO_API int memo_peek(struct memo *m, const void *key, size_t key_size,
 // Locks:   none held while the destructor of the value replaced runs.
 MEMO_API int memo_put(struct memo *m, const void *key, size_t key_size,
                       const void *data, size_t size);
+
+// How to store.  Zero in any field but size means the cache's default.
+struct memo_put {
+    size_t size;               // sizeof(struct memo_put)
+    int64_t ttl_ns;            // how long the value is fresh;  MEMO_NEVER: for ever
+    int64_t refresh_after_ns;  // when it is to be loaded again;  MEMO_NEVER: never
+};
+
+// The same, with a say in how; put may be NULL.  MEMO_EINVAL also for a time that
+// is negative, or that this cache has no place for: ttl_ns needs any of the times
+// in its options to be set, refresh_after_ns any of them other than ttl_ns.
+MEMO_API int memo_put_with(struct memo *m, const void *key, size_t key_size,
+                           const void *data, size_t size,
+                           const struct memo_put *put);
+
+// Load key now, whatever is resident: by the executor, if there is one, else in this
+// thread.  The old value, if there is one, is returned to everybody meanwhile, and
+// stays if the load fails.  If a load of key is in progress already, that will do.
+// Joins, and is joined by, gets of an absent key.
+//
+// Return 0: the load is running, or has run, with whatever result.  MEMO_EINVAL,
+// MEMO_ENOMEM, MEMO_EBUSY or MEMO_ECLOSED: it isn't.
+//
+// Owner:   key is copied.
+// Threads: any.
+// Blocks:  no, except for what the load function does in this thread.
+// Locks:   none held while the load runs.
+MEMO_API int memo_refresh(struct memo *m, const void *key, size_t key_size);
 
 // Forget key.  After this returns, no call that starts later gets a result
 // whose load began earlier: the resident value is dropped, and a flight is
@@ -559,6 +645,44 @@ MEMO_API int memo_load_adopt(struct memo_load *l, void *data, size_t size,
 // Threads: one at a time.  Blocks: no.  Locks: none.
 MEMO_API int memo_load_set_weight(struct memo_load *l, uint32_t weight);
 
+// Return in *out the value that this load is to replace, if there is one: for a
+// request that is conditional on it.  Return 0, MEMO_ENOENT or MEMO_EINVAL; *out
+// is all zeros unless 0 is returned.
+//
+// Owner:   the caller releases *out, once.
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_old(struct memo_load *l, struct memo_value *out);
+
+// Say how long the value is good for, rather than options.ttl_ns; MEMO_NEVER: for
+// ever; 0: it is for those who wait, and not to be stored.  And after how long it
+// is to be loaded again, rather than options.refresh_after_ns; 0 or MEMO_NEVER:
+// never.  Return 0, MEMO_EINVAL or MEMO_EALREADY.  MEMO_EINVAL also if the cache
+// has no place for it, as in memo_put_with().
+//
+// Threads: one at a time.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_set_ttl(struct memo_load *l, int64_t ttl_ns);
+MEMO_API int memo_load_set_refresh(struct memo_load *l,
+                                   int64_t refresh_after_ns);
+
+// Say what the load has found, instead of giving a value; it then ends with 0.
+// Whatever is said last counts.  Return 0, MEMO_EINVAL or MEMO_EALREADY.
+//
+// memo_load_not_found(): nothing.  Everybody gets MEMO_ENOENT, for negative_ttl_ns;
+//     a value that was resident is gone.
+// memo_load_not_modified(): the old value is still good.  It stays, the same
+//     object, and is as fresh as a new one.  MEMO_EINVAL without an old value.
+//
+// Threads: one at a time.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_not_found(struct memo_load *l);
+MEMO_API int memo_load_not_modified(struct memo_load *l);
+
+// Say that the value, which is given as usual, is for who started this load, and
+// isn't to be kept.  Those who joined load for themselves, in parallel, and so
+// does everybody for pass_ttl_ns.  Return 0, MEMO_EINVAL or MEMO_EALREADY.
+//
+// Threads: one at a time.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_pass(struct memo_load *l);
+
 // Say whether the answer is no longer wanted: the cache is closing; or, with
 // MEMO_CANCEL_UNWANTED, nobody waits for it any more.
 //
@@ -613,8 +737,10 @@ MEMO_API void memo_load_release(struct memo_load *l);
 MEMO_API int memo_stats(struct memo *m, struct memo_stats *stats);
 
 // Do a bounded step of what writes would otherwise do by and by: reclaim
-// retired values, sweep cleared ones.  Return when to call next, on the cache's
-// clock: now_ns if there is more to do, MEMO_NEVER if there is nothing.
+// retired values, sweep cleared ones, drop expired ones.  Return when to call
+// next, on the cache's clock: now_ns (or less) if there is more to do, MEMO_NEVER
+// if there is nothing.  now_ns is what the clock says; what lies ahead of that
+// doesn't expire.
 //
 // Threads: any.
 // Blocks:  for each shard's lock.

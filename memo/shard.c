@@ -1,3 +1,4 @@
+#include "memo/expire.h"
 #include "memo/internal.h"
 #include "memo/policy.h"
 #include "memo/table.h"
@@ -26,6 +27,15 @@
 #define SWEEP_BY_WRITE 4
 #define SWEEP_BY_UPKEEP 256
 
+// Entries whose time may have come, looked at likewise.
+#define EXPIRE_BY_WRITE 4
+#define EXPIRE_BY_UPKEEP 256
+
+// Times in which steps happen never go back.
+static void see_time(struct shard *s, int64_t now_ns) {
+    s->now_ns = now_ns > s->now_ns ? now_ns : s->now_ns;
+}
+
 // ------------------------------------------------------------------ retiring
 
 static uint64_t generation(const struct shard *s) {
@@ -39,6 +49,9 @@ static int is_of_this_generation(const struct shard *s, const struct entry *e) {
 static void retire(struct shard *s, struct entry *e) {
     size_t bytes = memo_entry_bytes_(s->memo, e);
 
+    if (s->wheel != NULL) {
+        memo_wheel_remove_(e);
+    }
     if (!is_of_this_generation(s, e)) {
         s->n_outdated--;
         s->outdated_bytes -= bytes;
@@ -162,9 +175,13 @@ static void set_generation(const struct shard *s, struct entry *e) {
 static int store(struct shard *s, struct entry *e, const void *key,
                  size_t key_size, uint64_t hash) {
     struct table_place place;
-    struct entry *old = memo_table_find_owned_(s, key, key_size, hash, &place);
+    struct entry *old;
     enum queue_name instead = QUEUE_NONE;
 
+    if (s->wheel != NULL) {
+        memo_expire_owned_(s, EXPIRE_BY_WRITE);  // rather than evict
+    }
+    old = memo_table_find_owned_(s, key, key_size, hash, &place);
     if (s->policy != NULL && !memo_policy_has_room_for_(s, e)) {
         s->policy->too_large++;
         if (old != NULL) {
@@ -182,6 +199,9 @@ static int store(struct shard *s, struct entry *e, const void *key,
     }
     memo_entry_ref_(e);
     s->entry_bytes += memo_entry_bytes_(s->memo, e);
+    if (s->wheel != NULL) {
+        memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
+    }
     if (s->policy != NULL) {
         memo_policy_admit_(s, e, hash, instead);
     }
@@ -219,6 +239,9 @@ void memo_tidy_owned_(struct shard *s) {
     }
     s->written = 0;
     memo_table_grow_owned_(s);
+    if (s->wheel != NULL) {
+        memo_expire_owned_(s, EXPIRE_BY_WRITE);
+    }
     if (s->policy != NULL) {
         memo_policy_trim_(s);
     }
@@ -230,14 +253,22 @@ void memo_tidy_owned_(struct shard *s) {
     }
 }
 
-void memo_upkeep_owned_(struct shard *s, void *int_more) {
-    int *more = int_more;
+void memo_upkeep_owned_(struct shard *s, void *upkeep_step) {
+    struct upkeep_step *u = upkeep_step;
 
+    see_time(s, u->now_ns);
+    u->next_ns = MEMO_NEVER;
     sweep(s, SWEEP_BY_UPKEEP);
+    if (s->wheel != NULL) {
+        memo_expire_owned_(s, EXPIRE_BY_UPKEEP);
+        u->next_ns = memo_wheel_due_ns_(s->wheel);
+    }
     if (s->n_retired != 0) {
         reclaim(s);
     }
-    *more = s->sweeping;
+    if (s->sweeping || u->next_ns < u->now_ns) {
+        u->next_ns = u->now_ns;
+    }
 }
 
 // ------------------------------------------------------------------ flights
@@ -248,10 +279,9 @@ static void leave_map(struct shard *s, struct memo_load *f) {
 }
 
 // The list of detached flights: child[0] is the next, child[1] the one before.
-static void detach_flight(struct shard *s, struct memo_load *f) {
+static void list_detached(struct shard *s, struct memo_load *f) {
     struct memo_load *next = s->detached_flights;
 
-    leave_map(s, f);
     f->state = FLIGHT_DETACHED;
     f->child[0] = next;
     f->child[1] = NULL;
@@ -259,6 +289,21 @@ static void detach_flight(struct shard *s, struct memo_load *f) {
         next->child[1] = f;
     }
     s->detached_flights = f;
+}
+
+// The entry that f was to replace, if it is still there.
+static struct entry *old_of(const struct memo_load *f) {
+    return f->old == NULL || (SYNC_LOAD(&f->old->word) & ENTRY_RETIRED) != 0
+               ? NULL
+               : f->old;
+}
+
+static void detach_flight(struct shard *s, struct memo_load *f) {
+    leave_map(s, f);
+    list_detached(s, f);
+    if (old_of(f) != NULL) {
+        memo_let_try_owned_(s, f->old);
+    }
 }
 
 static void leave_list(struct shard *s, struct memo_load *f) {
@@ -321,19 +366,116 @@ static void join(struct shard *s, struct memo_load *f, struct begin_step *b) {
     b->flight = f;
 }
 
-static void start(struct shard *s, struct memo_load *f, struct begin_step *b) {
+// Start the flight that b has brought along; old is the key's entry, or NULL.
+static void start(struct shard *s, struct begin_step *b, struct entry *old) {
+    struct memo_load *f = b->spare;
+
+    if (f == NULL) {
+        b->needs_spare = 1;
+        return;
+    }
     if (!may_load(s->memo)) {
         b->error = MEMO_EBUSY;
         return;
     }
-    memo_flight_insert_owned_(&s->flights, f);
+    if (f->alone) {
+        list_detached(s, f);
+    } else {
+        memo_flight_insert_owned_(&s->flights, f);
+        s->n_flights++;
+    }
+    if (old != NULL && !f->alone) {
+        memo_entry_ref_(old);
+        f->old = old;
+        memo_hold_off_owned_(s, old);
+    }
     f->interest = 1;
     f->runs = 1;
-    s->n_flights++;
+    f->refresh = b->entry != NULL || b->depth == BEGIN_REFRESH;
+    s->refreshes += (uint64_t)f->refresh;
     s->n_running++;
     s->loads++;
     b->flight = f;
     b->started = 1;
+}
+
+static void answer(struct begin_step *b, struct entry *e, uint32_t from) {
+    memo_entry_ref_(e);
+    b->entry = e;
+    b->from = from;
+}
+
+static void answer_error(struct begin_step *b, const struct entry *marker) {
+    b->error = entry_prefix(marker)->error;
+    b->from = MEMO_NEGATIVE;
+}
+
+// Answer with e, whose age is none that calls for a load; or return 0.
+static int answer_from(struct begin_step *b, struct entry *e, enum age age,
+                       int may_start) {
+    switch (age) {
+        case AGE_FRESH:
+            answer(b, e, MEMO_HIT);
+            return 1;
+        case AGE_REFRESH:
+            answer(b, e, MEMO_HIT);
+            return !may_start;
+        case AGE_STALE:
+            answer(b, e, MEMO_STALE);
+            return 1;
+        case AGE_STALE_PROBE:
+            if (!may_start) {
+                answer(b, e, MEMO_STALE);
+            }
+            return !may_start;
+        case AGE_ERROR:
+            answer_error(b, e);
+            return 1;
+        case AGE_ERROR_PROBE:
+            if (!may_start) {
+                answer_error(b, e);
+            }
+            return !may_start;
+        default:
+            return 0;
+    }
+}
+
+// No answer is resident: join, start, or give up.
+static void join_or_start(struct shard *s, struct begin_step *b,
+                          struct memo_load *f, struct entry *old) {
+    if (b->depth == BEGIN_REFRESH && f != NULL) {
+        return;  // what is to be done is being done
+    }
+    if (f != NULL && b->depth >= BEGIN_JOIN && b->depth != BEGIN_ALONE) {
+        join(s, f, b);
+    } else if (b->depth < BEGIN_START) {
+        b->error = MEMO_ENOENT;
+    } else {
+        start(s, b, old);
+    }
+}
+
+// Begin where the key has an entry in a cache with times.  Return whether that is
+// all.
+static int begin_with(struct shard *s, struct begin_step *b, struct entry *e,
+                      enum age age, struct memo_load *f) {
+    int may_start = f == NULL && b->depth >= BEGIN_START;
+
+    if (b->depth != BEGIN_REFRESH && answer_from(b, e, age, may_start)) {
+        return 1;
+    }
+    if (age == AGE_PASS && b->depth == BEGIN_START) {
+        b->depth = BEGIN_ALONE;
+    }
+    if (b->spare != NULL) {
+        b->spare->alone = b->depth == BEGIN_ALONE;
+    }
+    join_or_start(s, b, f, e);
+    if (b->entry != NULL) {
+        b->error = 0;  // it wasn't refreshed this time
+    }
+    return 1;
 }
 
 void memo_begin_owned_(struct shard *s, void *begin_step) {
@@ -347,22 +489,24 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
     if (s->closed) {
         return;
     }
+    see_time(s, b->now_ns);
     e = memo_table_find_owned_(s, b->key, b->key_size, b->hash, &place);
-    if (e != NULL && is_of_this_generation(s, e)) {
-        memo_entry_ref_(e);
-        b->entry = e;
-        return;
-    }
     f = memo_flight_find_owned_(s->flights, b->hash, b->key, b->key_size);
-    if (f != NULL && b->depth >= BEGIN_JOIN) {
-        join(s, f, b);
-    } else if (b->depth < BEGIN_START) {
-        b->error = MEMO_ENOENT;
-    } else if (b->spare == NULL) {
-        b->needs_spare = 1;
-    } else {
-        start(s, b->spare, b);
+    if (e != NULL && is_of_this_generation(s, e)) {
+        enum age age =
+            s->wheel == NULL ? AGE_FRESH : memo_age_owned_(s, e, b->now_ns);
+        if (age != AGE_GONE) {
+            begin_with(s, b, e, age, f);
+            return;
+        }
+        drop(s, place, e);
+        s->expired++;
+        s->written = 1;
     }
+    if (b->spare != NULL) {
+        b->spare->alone = b->depth == BEGIN_ALONE;
+    }
+    join_or_start(s, b, f, NULL);
 }
 
 void memo_leave_owned_(struct shard *s, void *leave_step) {
@@ -378,37 +522,122 @@ void memo_leave_owned_(struct shard *s, void *leave_step) {
     }
 }
 
-void memo_end_owned_(struct shard *s, void *end_step) {
-    struct end_step *end = end_step;
-    struct memo_load *f = end->flight;
+// Drop what the key of f has in the table, if anything.
+static void drop_old(struct shard *s, const struct memo_load *f) {
+    struct table_place place;
+    struct entry *e =
+        memo_table_find_owned_(s, f->key, f->key_size, f->hash, &place);
 
+    if (e != NULL) {
+        drop(s, place, e);
+    }
+}
+
+// Store instead of a value what the end of f calls for.  A marker that can't be
+// stored for want of memory is just not kept.
+static void store_marker(struct shard *s, const struct memo_load *f,
+                         const struct end_step *end) {
+    memo_date_marker_owned_(s, end->marker, old_of(f), end->error, end->now_ns);
+    (void)store(s, end->marker, f->key, f->key_size, f->hash);
+}
+
+// The load of f, which is attached, has found the old value good.
+static void renew(struct shard *s, struct memo_load *f, int64_t now_ns) {
+    struct entry *e = old_of(f);
+
+    s->not_modified++;
+    memo_entry_ref_(f->old);
+    f->result = f->old;
+    if (e != NULL && s->wheel != NULL) {
+        memo_date_owned_(s, e, &f->dates, now_ns, now_ns - f->started_ns);
+        memo_wheel_remove_(e);
+        memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
+    }
+}
+
+// The load of f, which is attached, has failed.
+static void fail(struct shard *s, struct memo_load *f,
+                 const struct end_step *end) {
+    struct entry *e = old_of(f);
+
+    if (f->refresh) {
+        s->refresh_failures++;
+    }
+    if (end->error == MEMO_ENOENT) {
+        drop_old(s, f);
+    } else if (e != NULL && memo_has_old_(f) &&
+               memo_stand_in_owned_(s, e, end->error, end->now_ns)) {
+        memo_entry_ref_(e);
+        f->result = e;
+        f->stale = 1;
+        return;
+    }
+    if (end->marker != NULL) {
+        store_marker(s, f, end);
+    }
+}
+
+// The result is there before the flight is gone: no instant at which a finished
+// key looks absent (F1).  If it can't be stored for want of memory, it is still
+// delivered.
+static void settle(struct shard *s, struct memo_load *f,
+                   const struct end_step *end) {
+    if (end->error != 0) {
+        fail(s, f, end);
+    } else if (f->verdict == VERDICT_NOT_MODIFIED) {
+        renew(s, f, end->now_ns);
+    } else if (f->pass || memo_is_stillborn_(f)) {
+        drop_old(s, f);
+        f->passed = f->pass;
+        if (end->marker != NULL) {
+            store_marker(s, f, end);
+        }
+    } else {
+        if (s->wheel != NULL) {
+            memo_date_owned_(s, end->entry, &f->dates, end->now_ns,
+                             end->now_ns - f->started_ns);
+        }
+        (void)store(s, end->entry, f->key, f->key_size, f->hash);
+    }
+}
+
+static void count_end(struct shard *s, const struct memo_load *f,
+                      const struct end_step *end) {
     s->n_running--;
-    f->runs = 0;
     if (s->memo->max_loads != 0) {
         (void)SYNC_SUB(&s->memo->n_loads, 1);
     }
     s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
     s->load_failures += end->error != 0;
+    s->passes += end->error == 0 && f->pass;
+}
+
+void memo_end_owned_(struct shard *s, void *end_step) {
+    struct end_step *end = end_step;
+    struct memo_load *f = end->flight;
+
+    see_time(s, end->now_ns);
+    count_end(s, f, end);
+    f->runs = 0;
     end->was_open = f->state != FLIGHT_ENDED;
     end->drains = s->closed && !f->excused;
     if (!end->was_open) {
         return;
     }
-    f->detached = f->state == FLIGHT_DETACHED;
+    f->detached = f->state == FLIGHT_DETACHED && !f->alone;
+    f->result = end->entry;
+    f->error = end->error;
     if (f->state == FLIGHT_ATTACHED) {
-        // The result is there before the flight is gone: no instant at which a
-        // finished key looks absent (F1).  If it can't be stored for want of
-        // memory, it is still delivered.
-        if (end->entry != NULL) {
-            (void)store(s, end->entry, f->key, f->key_size, f->hash);
-        }
+        settle(s, f, end);
         leave_map(s, f);
     } else {
+        if (end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED) {
+            memo_entry_ref_(f->old);
+            f->result = f->old;
+        }
         leave_list(s, f);
     }
     f->state = FLIGHT_ENDED;
-    f->result = end->entry;
-    f->error = end->error;
     s->written = 1;
 }
 
@@ -422,6 +651,10 @@ void memo_replace_owned_(struct shard *s, void *replace_step) {
     r->error = s->closed ? MEMO_ECLOSED : 0;
     if (s->closed) {
         return;
+    }
+    see_time(s, r->now_ns);
+    if (r->entry != NULL && s->wheel != NULL) {
+        memo_date_owned_(s, r->entry, r->dates, r->now_ns, 0);
     }
     old = memo_table_find_owned_(s, r->key, r->key_size, r->hash, &place);
     if (r->entry != NULL) {
@@ -450,7 +683,8 @@ static void next_generation(struct shard *s) {
         sweep(s, UINT64_MAX);
         s->unswept_clears = 1;
     }
-    SYNC_STORE_REL(&s->stamp, next | ENTRY_USES);  // ORDER(stamp) clear:A
+    next |= now & ~ENTRY_GENERATION;
+    SYNC_STORE_REL(&s->stamp, next);  // ORDER(stamp) clear:A
     s->n_outdated = s->table.n_entries;
     s->outdated_bytes = s->entry_bytes;
     s->swept_to = 0;
@@ -516,6 +750,11 @@ void memo_stats_owned_(struct shard *s, void *memo_stats) {
     stats->load_failures += s->load_failures;
     stats->detached += s->detached;
     stats->load_ns += s->load_ns;
+    stats->refreshes += s->refreshes;
+    stats->refresh_failures += s->refresh_failures;
+    stats->not_modified += s->not_modified;
+    stats->passes += s->passes;
+    stats->expired += s->expired;
     stats->entries += s->table.n_entries - s->n_outdated;
     stats->bytes += s->entry_bytes - s->outdated_bytes;
     stats->flights += s->n_running;

@@ -1,5 +1,8 @@
 #include "memo/table.h"
 
+#include <string.h>
+
+#include "memo/expire.h"
 #include "sync/machine.h"
 
 // The table is an array of groups of two buckets in address space reserved once,
@@ -130,11 +133,28 @@ static int has_key(const struct entry *e, uint64_t word, const void *key,
            hash_equal_bytes(e->bytes, key, key_size);
 }
 
+// Keep e, which is pinned, or only briefly so, in *out, of which from is set.
+static void take(struct entry *e, uint64_t word, sync_pin_slot *pin, int brief,
+                 struct memo_value *out) {
+    if (out->from == MEMO_NEGATIVE) {
+        sync_unpin(pin);
+    } else if (brief) {
+        memo_entry_ref_(e);
+        sync_unpin(pin);
+        memo_entry_hand_out_(e, out->from, out);
+    } else {
+        entry_describe(e, word, entry_key_size(word), out);
+        out->pin = (void *)(uintptr_t)pin;
+    }
+}
+
 // Pin the entry in *slot and compare.  If all slots of this thread are in use,
 // a brief pin protects it until a reference is counted.
 static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
                          uint64_t seen, struct entry *e, const void *key,
                          size_t key_size, struct memo_value *out) {
+    int64_t now_ns =
+        s->memo->timing == TIMING_NONE ? 0 : memo_now_(s->memo);
     sync_pin_slot *pin = sync_pin_fast(e);
     int brief = 0;
     uint64_t word;
@@ -158,16 +178,15 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
         sync_unpin(pin);
         return LOOK_OTHER;
     }
-    count_use(e, word);
-    if (brief) {
-        memo_entry_ref_(e);
+    out->from = MEMO_HIT;
+    if ((word & ENTRY_TIMED) &&
+        !memo_read_age_(s->memo, e, word, now_ns, out)) {
         sync_unpin(pin);
-        memo_entry_hand_out_(e, MEMO_HIT, out);
-    } else {
-        entry_describe(e, word, key_size, out);
-        out->pin = (void *)(uintptr_t)pin;
-        out->from = MEMO_HIT;
+        memset(out, 0, sizeof(*out));
+        return LOOK_UNSURE;
     }
+    count_use(e, word);
+    take(e, word, pin, brief, out);
     return LOOK_FOUND;
 }
 

@@ -44,6 +44,13 @@ struct table_hit {
     sync_pin_slot *pin;
 };
 
+// Whether e, in a cache with times, is fresh for sure.
+SYNC_INLINE int table_is_fresh(const struct shard *s, const struct entry *e) {
+    int64_t check_ns = SYNC_LOAD(&entry_prefix(e)->check_ns);
+
+    return check_ns == MEMO_NEVER || memo_now_(s->memo) < check_ns;
+}
+
 // The common case of a hit: the key's home bucket, first equal tag, counter
 // saturated, a free pin.  Return 0 in every other case, of which a miss is one.
 SYNC_INLINE int table_hit(const struct shard *s, const void *key,
@@ -74,7 +81,9 @@ SYNC_INLINE int table_hit(const struct shard *s, const void *key,
         if (SYNC_LIKELY((hit->word & ~ENTRY_UNSEEN) ==
                         ((uint64_t)key_size << ENTRY_KEY_SHIFT |
                          SYNC_LOAD(&s->stamp))) &&
-            SYNC_LIKELY(hash_equal_bytes(hit->entry->bytes, key, key_size))) {
+            SYNC_LIKELY(hash_equal_bytes(hit->entry->bytes, key, key_size)) &&
+            (SYNC_LIKELY(!(hit->word & ENTRY_TIMED)) ||
+             table_is_fresh(s, hit->entry))) {
             return 1;
         }
     }
@@ -83,7 +92,7 @@ SYNC_INLINE int table_hit(const struct shard *s, const void *key,
 }
 
 // Any hit, without a lock: every place where the key may be.  Fill *out and
-// return 1; or return 0: the key isn't resident; or -1: only the owner knows (no
+// return 1, see memo_answer_(); or return 0: the key isn't resident; or -1: only the owner knows (no
 // memory for a pin, or a chain too long to be followed to its end).
 int memo_table_find_(struct shard *s, const void *key, size_t key_size,
                      uint64_t hash, struct memo_value *out);

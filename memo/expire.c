@@ -1,0 +1,350 @@
+#include "memo/expire.h"
+
+#include "memo/policy.h"
+
+// The times of a value, on the cache's clock:
+//
+//     made        refresh_ns        deadline_ns          deadline_ns
+//      |              |                  |            + stale_if_error
+//      '--- fresh ----'---- fresh, ------'-- expired; stands ---'--- gone
+//                       to be refreshed       in for failures
+//
+// A reader compares one time, check_ns: before it, there is nothing to think
+// about.  Past it he asks the owner, who says what e is, and moves check_ns to
+// the next moment at which somebody must think.  So all but one of those who
+// find a value that is to be refreshed find it fresh (T3).
+//
+// The expired are dropped when they are met, or when the wheel's turn comes,
+// whatever is first; never later are they handed out as fresh (T1).
+
+// Between two notes that an idle value was used lies this part of its time.
+#define IDLE_PARTS 64
+
+// ------------------------------------------------------------------ arithmetic
+
+static int64_t after(int64_t at_ns, int64_t span_ns) {
+    return at_ns > INT64_MAX - span_ns ? MEMO_NEVER : at_ns + span_ns;
+}
+
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+// SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014).
+static uint64_t random_word(struct shard *s) {
+    uint64_t x = s->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+// Evenly distributed, from 0 to below most.
+static int64_t random_below(struct shard *s, int64_t most) {
+    hash_product r = (hash_product)random_word(s) * (uint64_t)most;
+
+    return (int64_t)(r >> 64);
+}
+
+// -ln of a number evenly distributed between 0 and 1, to 1 %.
+static double random_exponential(struct shard *s) {
+    uint64_t x = random_word(s) | 1;
+    int zeros = __builtin_clzll(x);
+    double f = (double)(x << zeros << 1) * 0x1p-64;  // x is 2^(63-zeros) (1+f)
+    double log2 = 1 + zeros - f * (1.3466 - 0.3466 * f);
+
+    return log2 * 0.6931471805599453;
+}
+
+// A span, shortened by up to the jitter that the options ask for.
+static int64_t jittered(struct shard *s, int64_t span_ns) {
+    int64_t percent = s->memo->jitter_percent;
+    int64_t most = span_ns / 100 * percent + span_ns % 100 * percent / 100;
+
+    return span_ns == MEMO_NEVER ? span_ns : span_ns - random_below(s, most);
+}
+
+// ------------------------------------------------------------------ fields
+
+static int is_plain(const struct memo *m) {
+    return m->timing == TIMING_TTL;
+}
+
+static int64_t deadline_of(const struct memo *m, const struct entry *e) {
+    const struct entry_prefix *p = entry_prefix(e);
+
+    return is_plain(m) ? SYNC_LOAD(&p->check_ns) : SYNC_LOAD(&p->deadline_ns);
+}
+
+static enum entry_kind kind_of(const struct entry *e) {
+    return entry_kind(SYNC_LOAD(&e->word));
+}
+
+static void set_kind(struct entry *e, enum entry_kind kind) {
+    uint64_t word = SYNC_LOAD(&e->word), to;
+
+    do {
+        to = (word & ~ENTRY_KIND) | (uint64_t)kind << ENTRY_KIND_SHIFT;
+    } while (!SYNC_CAS(&e->word, &word, to));
+}
+
+int64_t memo_end_of_(const struct memo *m, const struct entry *e) {
+    int64_t deadline = deadline_of(m, e);
+
+    return kind_of(e) == KIND_VALUE || kind_of(e) == KIND_STALE
+               ? after(deadline, m->stale_if_error_ns)
+               : deadline;
+}
+
+// When somebody must think about a fresh value next.
+static void set_check(const struct memo *m, struct entry *e, int64_t now_ns) {
+    struct entry_prefix *p = entry_prefix(e);
+    int64_t at = earlier(SYNC_LOAD(&p->deadline_ns), SYNC_LOAD(&p->refresh_ns));
+
+    if (m->idle_ttl_ns != 0) {
+        at = earlier(at, after(now_ns, m->idle_ttl_ns / IDLE_PARTS + 1));
+    }
+    SYNC_STORE(&p->check_ns, at);
+}
+
+// ------------------------------------------------------------------ reading
+
+// e is used at now_ns: its idle time begins anew.  Many may say so at once: then
+// the last one counts, which is a moment ago for each of them.
+static int touch(const struct memo *m, struct entry *e, int64_t now_ns) {
+    struct entry_prefix *p = entry_prefix(e);
+    int64_t deadline = SYNC_LOAD(&p->deadline_ns);
+
+    if (m->idle_ttl_ns == 0 || now_ns >= deadline ||
+        now_ns >= SYNC_LOAD(&p->refresh_ns)) {
+        return 0;
+    }
+    SYNC_STORE(&p->deadline_ns, earlier(SYNC_LOAD(&p->latest_ns),
+                                        after(now_ns, m->idle_ttl_ns)));
+    set_check(m, e, now_ns);
+    return 1;
+}
+
+int memo_read_age_(const struct memo *m, struct entry *e, uint64_t word,
+                   int64_t now_ns, struct memo_value *out) {
+    const struct entry_prefix *p = entry_prefix(e);
+    int thinks = now_ns >= SYNC_LOAD(&p->check_ns);
+
+    switch (entry_kind(word)) {
+        case KIND_VALUE:
+            out->from = MEMO_HIT;
+            return !thinks || (!is_plain(m) && touch(m, e, now_ns));
+        case KIND_STALE:
+            out->from = MEMO_STALE;
+            return !thinks;
+        case KIND_ERROR:
+            out->from = MEMO_NEGATIVE;
+            out->zero = (uint32_t)p->error;
+            return !thinks;
+        default:
+            return 0;
+    }
+}
+
+static enum age age_of_value(const struct shard *s, const struct entry *e,
+                             int64_t now_ns) {
+    const struct memo *m = s->memo;
+    const struct entry_prefix *p = entry_prefix(e);
+
+    if (now_ns < deadline_of(m, e)) {
+        return is_plain(m) || now_ns < SYNC_LOAD(&p->refresh_ns) ? AGE_FRESH
+                                                                 : AGE_REFRESH;
+    }
+    return now_ns < memo_end_of_(m, e) ? AGE_EXPIRED : AGE_GONE;
+}
+
+enum age memo_age_owned_(const struct shard *s, const struct entry *e,
+                         int64_t now_ns) {
+    int thinks = now_ns >= SYNC_LOAD(&entry_prefix(e)->check_ns);
+
+    if (kind_of(e) == KIND_VALUE) {
+        return age_of_value(s, e, now_ns);
+    }
+    if (now_ns >= memo_end_of_(s->memo, e)) {
+        return AGE_GONE;
+    }
+    switch (kind_of(e)) {
+        case KIND_STALE:
+            return thinks ? AGE_STALE_PROBE : AGE_STALE;
+        case KIND_ERROR:
+            return thinks ? AGE_ERROR_PROBE : AGE_ERROR;
+        default:
+            return AGE_PASS;
+    }
+}
+
+// ------------------------------------------------------------------ dating
+
+// Optimal probabilistic early expiration (A. Vattani, F. Chierichetti, K.
+// Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015): the
+// dearer a load, the earlier it is repeated.  Drawn once for each value, not by
+// each reader: here one load serves them all.
+static int64_t early(struct shard *s, int64_t deadline_ns, int64_t cost_ns,
+                     int64_t now_ns) {
+    double lead = (double)cost_ns * random_exponential(s);
+    int64_t span = deadline_ns - now_ns;
+
+    return !s->memo->early_refresh || deadline_ns == MEMO_NEVER
+               ? MEMO_NEVER
+               : lead < (double)span ? deadline_ns - (int64_t)lead : now_ns;
+}
+
+static void date(struct shard *s, struct entry *e, int64_t ttl_ns,
+                 int64_t refresh_ns, int64_t now_ns, int64_t cost_ns) {
+    const struct memo *m = s->memo;
+    struct entry_prefix *p = entry_prefix(e);
+    int64_t latest = after(now_ns, jittered(s, ttl_ns));
+    int64_t deadline = latest;
+
+    if (is_plain(m)) {
+        SYNC_STORE(&p->check_ns, deadline);
+        return;
+    }
+    if (m->idle_ttl_ns != 0) {
+        deadline = earlier(latest, after(now_ns, m->idle_ttl_ns));
+    }
+    SYNC_STORE(&p->latest_ns, latest);
+    SYNC_STORE(&p->deadline_ns, deadline);
+    SYNC_STORE(&p->refresh_ns,
+               earlier(after(now_ns, jittered(s, refresh_ns)),
+                       early(s, latest, cost_ns, now_ns)));
+    p->error = 0;
+    p->failures = 0;
+    set_kind(e, KIND_VALUE);
+    set_check(m, e, now_ns);
+}
+
+void memo_date_owned_(struct shard *s, struct entry *e,
+                      const struct dates *dates, int64_t now_ns,
+                      int64_t cost_ns) {
+    const struct memo *m = s->memo;
+    int64_t ttl = m->ttl_ns, refresh = m->refresh_after_ns;
+
+    if (dates != NULL && dates->has_ttl) {
+        ttl = dates->ttl_ns;
+    }
+    if (dates != NULL && dates->has_refresh) {
+        refresh = dates->refresh_after_ns;
+    }
+    date(s, e, ttl, refresh, now_ns, cost_ns);
+}
+
+// How long not to try after so many failures in a row: exponential, capped, and
+// with "equal jitter" (M. Brooker, "Exponential Backoff and Jitter", 2015).
+static int64_t backoff(struct shard *s, uint32_t failures) {
+    const struct memo *m = s->memo;
+    int64_t most = m->backoff_max_ns, span = m->backoff_ns;
+    uint32_t i;
+
+    for (i = 1; i < failures && span < most; i++) {
+        span = after(span, span);
+    }
+    span = earlier(span, most);
+    return span - random_below(s, span / 2 + 1);
+}
+
+static uint32_t one_more(uint32_t failures) {
+    return failures == UINT32_MAX ? failures : failures + 1;
+}
+
+void memo_date_marker_owned_(struct shard *s, struct entry *marker,
+                             const struct entry *before, int error,
+                             int64_t now_ns) {
+    const struct memo *m = s->memo;
+    struct entry_prefix *p = entry_prefix(marker);
+    int64_t check, end;
+
+    p->error = error;
+    p->failures = 1;
+    if (kind_of(marker) == KIND_PASS) {
+        check = end = after(now_ns, jittered(s, m->pass_ttl_ns));
+    } else if (error == MEMO_ENOENT) {
+        check = end = after(now_ns, jittered(s, m->negative_ttl_ns));
+    } else {
+        if (before != NULL) {
+            p->failures = one_more(entry_prefix(before)->failures);
+        }
+        check = after(now_ns, backoff(s, p->failures));
+        // So long the failures before are remembered.
+        end = after(check, m->backoff_max_ns);
+    }
+    SYNC_STORE(&p->deadline_ns, end);
+    SYNC_STORE(&p->check_ns, check);
+}
+
+int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
+                         int64_t now_ns) {
+    const struct memo *m = s->memo;
+    struct entry_prefix *p = entry_prefix(e);
+    int64_t pause = m->refresh_after_ns, end;
+
+    if (m->timing == TIMING_NONE) {
+        return 1;
+    }
+    end = memo_end_of_(m, e);
+    if (now_ns >= end || is_plain(m)) {
+        return now_ns < end;
+    }
+    p->error = error;
+    p->failures = one_more(p->failures);
+    if (m->backoff_ns != 0) {
+        pause = backoff(s, p->failures);
+    }
+    if (now_ns < SYNC_LOAD(&p->deadline_ns)) {
+        SYNC_STORE(&p->refresh_ns, after(now_ns, pause));
+        set_check(m, e, now_ns);
+    } else if (m->backoff_ns != 0) {
+        SYNC_STORE(&p->check_ns, earlier(end, after(now_ns, pause)));
+        set_kind(e, KIND_STALE);
+    }
+    return 1;
+}
+
+// ------------------------------------------------------------------ attempts
+
+void memo_hold_off_owned_(struct shard *s, struct entry *e) {
+    struct entry_prefix *p = entry_prefix(e);
+
+    if (s->memo->timing != TIMING_FRESHNESS) {
+        return;
+    }
+    if (kind_of(e) == KIND_VALUE) {
+        SYNC_STORE(&p->refresh_ns, MEMO_NEVER);
+        set_check(s->memo, e, s->now_ns);
+    } else {
+        SYNC_STORE(&p->check_ns, memo_end_of_(s->memo, e));
+    }
+}
+
+void memo_let_try_owned_(struct shard *s, struct entry *e) {
+    struct entry_prefix *p = entry_prefix(e);
+
+    if (s->memo->timing == TIMING_FRESHNESS) {
+        SYNC_STORE(&p->refresh_ns, INT64_MIN);
+        SYNC_STORE(&p->check_ns, INT64_MIN);
+    }
+}
+
+// ------------------------------------------------------------------ the end
+
+void memo_expire_owned_(struct shard *s, int n) {
+    const struct memo *m = s->memo;
+    struct entry *e;
+
+    while (n-- > 0 && (e = memo_wheel_next_(s->wheel, s->now_ns)) != NULL) {
+        int64_t end = memo_end_of_(m, e);
+        if (end > s->now_ns) {
+            memo_wheel_add_(s->wheel, e, end);  // its time moved
+        } else {
+            memo_evict_owned_(s, e, hash_key(&m->seed, e->bytes,
+                                             entry_key_size(
+                                                 SYNC_LOAD(&e->word))));
+            s->expired++;
+        }
+    }
+}
