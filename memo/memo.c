@@ -197,7 +197,7 @@ static int replace(struct memo *m, struct entry *e, const struct dates *dates,
 }
 
 // What p says, in *dates; or MEMO_EINVAL.
-static int take_put(const struct memo *m, const struct memo_put *p,
+static int take_put(const struct memo *m, const struct memo_put_options *p,
                     struct dates *dates) {
     memset(dates, 0, sizeof(*dates));
     if (p == NULL) {
@@ -216,7 +216,7 @@ static int take_put(const struct memo *m, const struct memo_put *p,
 }
 
 int memo_put_with(struct memo *m, const void *key, size_t key_size,
-                  const void *data, size_t size, const struct memo_put *put) {
+                  const void *data, size_t size, const struct memo_put_options *put) {
     struct memo_value value = {0};
     struct dates dates;
     struct entry *e;

@@ -426,8 +426,8 @@ MEMO_API int memo_put(struct memo *m, const void *key, size_t key_size,
                       const void *data, size_t size);
 
 // How to store.  Zero in any field but size means the cache's default.
-struct memo_put {
-    size_t size;               // sizeof(struct memo_put)
+struct memo_put_options {
+    size_t size;               // sizeof(struct memo_put_options)
     int64_t ttl_ns;            // how long the value is fresh;  MEMO_NEVER: for ever
     int64_t refresh_after_ns;  // when it is to be loaded again;  MEMO_NEVER: never
 };
@@ -437,7 +437,7 @@ struct memo_put {
 // in its options to be set, refresh_after_ns any of them other than ttl_ns.
 MEMO_API int memo_put_with(struct memo *m, const void *key, size_t key_size,
                            const void *data, size_t size,
-                           const struct memo_put *put);
+                           const struct memo_put_options *put);
 
 // Load key now, whatever is resident: by the executor, if there is one, else in this
 // thread.  The old value, if there is one, is returned to everybody meanwhile, and

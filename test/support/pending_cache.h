@@ -11,13 +11,13 @@
 
 // Ways to wait.
 inline memo_wait Until(int64_t deadline_ns) {
-    return {sizeof(memo_wait), deadline_ns, nullptr, 0, 0};
+    return {sizeof(memo_wait), deadline_ns, nullptr, 0, 0, 0};
 }
 inline memo_wait With(struct sync_note *note) {
-    return {sizeof(memo_wait), 0, note, 0, 0};
+    return {sizeof(memo_wait), 0, note, 0, 0, 0};
 }
 inline memo_wait With(uint32_t flags) {
-    return {sizeof(memo_wait), 0, nullptr, flags, 0};
+    return {sizeof(memo_wait), 0, nullptr, flags, 0, 0};
 }
 
 class PendingCache : public Cache {

@@ -26,8 +26,9 @@ inline std::ostream &operator<<(std::ostream &out, const Seen &seen) {
                                        "STALE",   "NEGATIVE", "DETACHED"};
 
     if (seen.error != 0) {
-        return out << "error " << seen.error << " "
-                   << memo_error_name(seen.error);
+        return out << (seen.from == MEMO_NEGATIVE ? "kept error " : "error ")
+                   << seen.error << " " << memo_error_name(seen.error)
+                   << seen.bytes;
     }
     return out << (seen.from < 7 ? from[seen.from] : "?") << " '"
                << seen.bytes.substr(0, 60) << "'";
@@ -45,8 +46,15 @@ inline Seen Loaded(const std::string &bytes) {
 inline Seen Detached(const std::string &bytes) {
     return {0, MEMO_DETACHED, bytes};
 }
+inline Seen Stale(const std::string &bytes) {
+    return {0, MEMO_STALE, bytes};
+}
 inline Seen Failed(int error) {
     return {error, MEMO_NOWHERE, ""};
+}
+// An error that the cache has kept.
+inline Seen Negative(int error) {
+    return {error, MEMO_NEGATIVE, ""};
 }
 
 // A memo_value that is released at the end.
@@ -93,13 +101,20 @@ class Value {
                v_->from == MEMO_NOWHERE && v_->zero == 0;
     }
 
+    // Nothing but where an error comes from.
+    bool IsError() const {
+        return v_->data == nullptr && v_->size == 0 && v_->pin == nullptr &&
+               v_->zero == 0 &&
+               (v_->from == MEMO_NOWHERE || v_->from == MEMO_NEGATIVE);
+    }
+
     // What was seen, given what the call returned.  A value that holds bytes in
     // spite of an error, or nothing in spite of success, shows.
     struct Seen Seen(int error) const {
         return {error, v_->from,
                 v_->pin != nullptr ? Bytes()
                 : error == 0       ? "(holds nothing)"
-                : IsEmpty()        ? ""
+                : IsError()        ? ""
                                    : "(not all zeros)"};
     }
 

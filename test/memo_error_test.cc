@@ -1,0 +1,455 @@
+// Errors that are kept, and results that aren't: E2, C4.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "test/support/gate.h"
+#include "test/support/keys.h"
+#include "test/support/pending_cache.h"
+#include "test/support/thread.h"
+#include "test/support/timed_cache.h"
+
+namespace {
+
+MEMO_SUITE(NotFound);
+MEMO_SUITE(Backoff);
+MEMO_SUITE(Pass);
+
+int FindNothing(memo_load *l) {
+    return memo_load_not_found(l);
+}
+
+// E2: the default.
+TEST_P(NotFound, IsNotKeptUnlessAskedFor) {
+    TimedCache cache(GetParam(), FindNothing, [](memo_options *) {});
+
+    EXPECT_EQ(cache.GetPlain("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.GetPlain("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.loads, 2);
+}
+
+// E2
+TEST_P(NotFound, IsKeptForItsTime) {
+    TimedCache cache(GetParam(), FindNothing, [](memo_options *o) {
+        o->negative_ttl_ns = 10 * kSecond;
+    });
+    memo_bytes key = {"k", 1};
+    memo_value v;
+    int error;
+
+    EXPECT_EQ(cache.GetPlain("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.GetPlain("k"), Negative(MEMO_ENOENT));
+    EXPECT_EQ(cache.Get("k"), Negative(MEMO_ENOENT));
+    EXPECT_EQ(cache.Peek("k"), Negative(MEMO_ENOENT));
+    EXPECT_EQ(memo_get_many(cache, &key, 1, nullptr, &v, &error), MEMO_ENOENT);
+    EXPECT_EQ(v.from, uint32_t{MEMO_NEGATIVE});
+    EXPECT_EQ(v.pin, nullptr);
+    memo_release(&v);
+    int done = 0;
+    EXPECT_EQ(memo_get_async(
+                  cache, "k", 1, nullptr,
+                  [](void *n, int e, memo_value *got) {
+                      EXPECT_EQ(e, MEMO_ENOENT);
+                      EXPECT_EQ(got->from, uint32_t{MEMO_NEGATIVE});
+                      ++*static_cast<int *>(n);
+                  },
+                  &done, nullptr),
+              0);
+    EXPECT_EQ(done, 1);
+    EXPECT_EQ(cache.loads, 1);
+    EXPECT_EQ(cache.Stats().negative, 5u);
+    cache.clock.Advance(10 * kSecond);
+    EXPECT_EQ(cache.Get("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.loads, 2);
+    cache.clock.Advance(10 * kSecond);
+    cache.Maintain();
+    EXPECT_EQ(cache.Stats().entries, 0u);
+}
+
+// MEMO_ENOENT, returned by the load, is the same thing.
+TEST_P(NotFound, MayBeReturned) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return int{MEMO_ENOENT}; },
+        [](memo_options *o) { o->negative_ttl_ns = kSecond; });
+
+    EXPECT_EQ(cache.Get("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.Get("k"), Negative(MEMO_ENOENT));
+}
+
+TEST_P(NotFound, OtherErrorsAreNotKept) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return 3; },
+        [](memo_options *o) { o->negative_ttl_ns = kSecond; });
+
+    EXPECT_EQ(cache.Get("k"), Failed(3));
+    EXPECT_EQ(cache.Get("k"), Failed(3));
+}
+
+// I1
+TEST_P(NotFound, EndsWithInvalidationPutAndClear) {
+    TimedCache cache(GetParam(), FindNothing, [](memo_options *o) {
+        o->negative_ttl_ns = MEMO_NEVER;
+    });
+
+    cache.Get("k");
+    EXPECT_EQ(cache.Get("k"), Negative(MEMO_ENOENT));
+    EXPECT_EQ(cache.Put("k", "v"), 0);
+    EXPECT_EQ(cache.Get("k"), Hit("v"));
+    EXPECT_EQ(cache.Invalidate("k"), 0);
+    EXPECT_EQ(cache.Get("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.Get("k"), Negative(MEMO_ENOENT));
+    EXPECT_EQ(cache.Invalidate("k"), 0);
+    EXPECT_EQ(cache.Get("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(memo_clear(cache), 0);
+    EXPECT_EQ(cache.Get("k"), Failed(MEMO_ENOENT));
+}
+
+// Whatever is said last counts.
+TEST_P(NotFound, TheLastWordCounts) {
+    TimedCache cache(
+        GetParam(),
+        [](memo_load *l) {
+            EXPECT_EQ(memo_load_not_found(l), 0);
+            return Return(l, "found after all");
+        },
+        [](memo_options *) {});
+
+    EXPECT_EQ(cache.Get("k"), Loaded("found after all"));
+}
+
+// C1: errors take room like anything else.
+TEST_P(NotFound, IsBoundedToo) {
+    TimedCache cache(GetParam(), FindNothing, [](memo_options *o) {
+        o->negative_ttl_ns = MEMO_NEVER;
+        o->max_entries = 100;
+    });
+
+    for (int i = 0; i < 1000; i++) {
+        cache.Get(Key(i));
+    }
+    EXPECT_LE(cache.Stats().entries, 100u);
+    EXPECT_GE(cache.Stats().evictions, 900u);
+}
+
+// ------------------------------------------------------------------ backoff
+
+auto BackOff(int64_t first_ns, int64_t most_ns = 0) {
+    return [=](memo_options *o) {
+        o->backoff_ns = first_ns;
+        o->backoff_max_ns = most_ns;
+    };
+}
+
+// E2
+TEST_P(Backoff, TheLastErrorIsThereAtOnce) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return 42; }, BackOff(10 * kSecond));
+
+    EXPECT_EQ(cache.GetPlain("k"), Failed(42));
+    EXPECT_EQ(cache.GetPlain("k"), Negative(42));
+    EXPECT_EQ(cache.Peek("k"), Negative(42));
+    cache.clock.Advance(5 * kSecond - 1);
+    EXPECT_EQ(cache.GetPlain("k"), Negative(42));
+    EXPECT_EQ(cache.loads, 1);
+    cache.clock.Advance(5 * kSecond + 1);
+    EXPECT_EQ(cache.GetPlain("k"), Failed(42));
+    EXPECT_EQ(cache.loads, 2);
+}
+
+// The pauses double, each shortened by up to a half, up to the most.
+TEST_P(Backoff, PausesGrowUpToTheMost) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return 42; },
+        BackOff(8 * kSecond, 100 * kSecond));
+    int64_t full = 8 * kSecond;
+
+    cache.Get("k");
+    for (int i = 0; i < 70; i++) {
+        int64_t pause = 0, step = kSecond / 4;
+        int loads = cache.loads;
+        while (cache.loads == loads) {
+            pause += step;
+            cache.clock.Advance(step);
+            cache.Get("k");
+        }
+        EXPECT_GE(pause, full / 2) << i;
+        EXPECT_LE(pause, full + step) << i;
+        full = std::min(2 * full, 100 * kSecond);
+    }
+}
+
+// Saturating: no number of failures, and no pause, is too large.
+TEST_P(Backoff, NothingOverflows) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return 42; },
+        BackOff(int64_t{1} << 61, MEMO_NEVER), 0);
+
+    for (int i = 0; i < 3; i++) {
+        cache.Get("k");
+        EXPECT_EQ(cache.Get("k"), Negative(42));
+        cache.clock.Advance(int64_t{1} << 61);
+    }
+}
+
+// One tries; the others get the error until he is through.
+TEST_P(Backoff, OneProbeEndsIt) {
+    PendingCache *self;
+    FakeClock clock;
+    memo_clock hook = clock.Hook();
+    PendingCache cache(GetParam(), [&](memo_options *o) {
+        o->clock = &hook;
+        o->backoff_ns = 10 * kSecond;
+    });
+    self = &cache;
+
+    memo_load *l = self->Start("k");
+    EXPECT_EQ(memo_load_finish(l, 9), 0);
+    clock.Advance(10 * kSecond);
+    l = self->Start("k");  // the probe
+    EXPECT_EQ(cache.GetPlain("k"), Negative(9));
+    EXPECT_EQ(cache.Get("k"), Negative(9));
+    EXPECT_EQ(cache.loads, 2);
+    PendingCache::Finish(l, "v");
+    EXPECT_EQ(cache.GetPlain("k"), Hit("v"));
+    // The failures are forgotten: the next pause is the first.
+    EXPECT_EQ(cache.Invalidate("k"), 0);
+    l = self->Start("k");
+    EXPECT_EQ(memo_load_finish(l, 9), 0);
+    clock.Advance(10 * kSecond);
+    l = self->Start("k");
+    PendingCache::Finish(l, "v");
+}
+
+// E1: a thousand on a failing load are one load.
+TEST_P(Backoff, ManyWaitersAreOneLoad) {
+    PendingCache cache(GetParam(),
+                       [](memo_options *o) { o->backoff_ns = MEMO_NEVER; });
+    std::atomic<int> failed{0};
+
+    for (int i = 0; i < 1000; i++) {
+        EXPECT_EQ(memo_get_async(
+                      cache, "k", 1, nullptr,
+                      [](void *n, int e, memo_value *) {
+                          *static_cast<std::atomic<int> *>(n) += e == 5;
+                      },
+                      &failed, nullptr),
+                  0);
+    }
+    EXPECT_EQ(memo_load_finish(cache.last, 5), 0);
+    EXPECT_EQ(failed, 1000);
+    EXPECT_EQ(cache.Get("k"), Negative(5));
+    EXPECT_EQ(cache.loads, 1);
+}
+
+TEST_P(Backoff, InvalidationEndsIt) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return 42; }, BackOff(10 * kSecond));
+
+    cache.Get("k");
+    EXPECT_EQ(cache.Get("k"), Negative(42));
+    cache.Invalidate("k");
+    EXPECT_EQ(cache.Get("k"), Failed(42));
+    memo_clear(cache);
+    EXPECT_EQ(cache.Get("k"), Failed(42));
+    EXPECT_EQ(cache.loads, 3);
+}
+
+// So does asking for it.
+TEST_P(Backoff, RefreshTriesAtOnce) {
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) { return self->loads == 1 ? 42 : Return(l, "v"); },
+        BackOff(10 * kSecond));
+    self = &cache;
+
+    cache.Get("k");
+    EXPECT_EQ(memo_refresh(cache, "k", 1), 0);
+    EXPECT_EQ(cache.Get("k"), Hit("v"));
+}
+
+// W3: a probe that nobody wants any more mustn't keep the others from trying.
+TEST_P(Backoff, ACanceledProbeLetsOthersTry) {
+    FakeClock clock;
+    memo_clock hook = clock.Hook();
+    PendingCache cache(GetParam(), [&](memo_options *o) {
+        o->clock = &hook;
+        o->backoff_ns = 10 * kSecond;
+        o->flags = MEMO_CANCEL_UNWANTED;
+    });
+
+    memo_load *l = nullptr;
+    EXPECT_EQ(memo_get_async(
+                  cache, "k", 1, nullptr,
+                  [](void *, int e, memo_value *) { EXPECT_EQ(e, 9); },
+                  nullptr, nullptr),
+              0);
+    EXPECT_EQ(memo_load_finish(cache.last, 9), 0);
+    clock.Advance(10 * kSecond);
+    l = cache.Start("k");
+    EXPECT_TRUE(memo_load_is_canceled(l));
+    memo_load *next = cache.Start("k");
+    EXPECT_NE(next, l);
+    EXPECT_EQ(memo_load_finish(l, 1), 0);
+    EXPECT_EQ(memo_load_finish(next, 1), 0);
+}
+
+// ------------------------------------------------------------------ pass
+
+// C4: the value is for who started the load; the others load in parallel.
+TEST_P(Pass, WaitersLoadInParallel) {
+    const int kWaiters = 8;
+    Gate first, all;
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            int n = self->loads;
+            EXPECT_EQ(memo_load_pass(l), 0);
+            (n == 1 ? first : all).Wait();
+            return Return(l, std::to_string(n));
+        },
+        [](memo_options *) {});
+    self = &cache;
+    std::atomic<int> loaded{0};
+    std::vector<std::unique_ptr<Thread>> threads;
+
+    for (int i = 0; i < kWaiters; i++) {
+        threads.emplace_back(new Thread([&] {
+            Seen seen = cache.Get("k");
+            EXPECT_EQ(seen.error, 0);
+            EXPECT_EQ(seen.from, uint32_t{MEMO_LOADED});
+            loaded++;
+        }));
+    }
+    cache.AwaitJoins(kWaiters - 1);
+    first.Open();
+    // All the others are in their loads at the same time.
+    Await([&] { return all.Waiting() == kWaiters - 1; });
+    all.Open();
+    threads.clear();
+    EXPECT_EQ(loaded, kWaiters);
+    EXPECT_EQ(cache.loads, kWaiters);
+    EXPECT_EQ(cache.Stats().entries, 0u);
+    EXPECT_EQ(cache.Stats().passes, uint64_t{kWaiters});
+}
+
+// The verdict is remembered: nobody waits for anybody.
+TEST_P(Pass, IsRememberedForItsTime) {
+    Gate gate;
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            int n = self->loads;
+            EXPECT_EQ(memo_load_pass(l), 0);
+            if (n == 2 || n == 3) {
+                gate.Wait();
+            }
+            return Return(l, std::to_string(n));
+        },
+        [](memo_options *o) { o->pass_ttl_ns = 10 * kSecond; });
+    self = &cache;
+
+    EXPECT_EQ(cache.GetPlain("k"), Loaded("1"));
+    EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
+    {
+        Thread one([&] { EXPECT_EQ(cache.Get("k").error, 0); });
+        Thread two([&] { EXPECT_EQ(cache.Get("k").error, 0); });
+        Await([&] { return gate.Waiting() == 2; });
+        gate.Open();
+    }
+    EXPECT_EQ(cache.Stats().joins, 0u);
+    EXPECT_EQ(cache.Stats().entries, 1u);
+    cache.clock.Advance(10 * kSecond);
+    EXPECT_EQ(cache.Get("k"), Loaded("4"));
+    memo_wait no_load = With(MEMO_WAIT_NO_LOAD);
+    EXPECT_EQ(cache.Get("k", &no_load), Failed(MEMO_ENOENT));
+}
+
+TEST_P(Pass, AsynchronousAndBulkWaitersLoadTheirOwn) {
+    std::vector<memo_load *> loads;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        loads.push_back(l);
+        return int{MEMO_PENDING};
+    });
+    std::vector<std::string> got;
+    auto done = [](void *arg, int e, memo_value *v) {
+        EXPECT_EQ(e, 0);
+        EXPECT_EQ(v->from, uint32_t{MEMO_LOADED});
+        static_cast<std::vector<std::string> *>(arg)->push_back(
+            std::string(static_cast<const char *>(v->data), v->size));
+        memo_release(v);
+    };
+
+    memo_ticket *ticket = nullptr;
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, done, &got,
+                                 i == 2 ? &ticket : nullptr),
+                  0);
+    }
+    ASSERT_EQ(loads.size(), 1u);
+    EXPECT_EQ(memo_load_pass(loads[0]), 0);
+    Return(loads[0], "0");
+    EXPECT_EQ(memo_load_finish(loads[0], 0), 0);
+    ASSERT_EQ(loads.size(), 3u);
+    EXPECT_EQ(memo_ticket_cancel(ticket), MEMO_EALREADY);
+    memo_ticket_free(ticket);
+    for (int i = 1; i < 3; i++) {
+        Return(loads[i], std::to_string(i));
+        EXPECT_EQ(memo_load_finish(loads[i], 0), 0);
+    }
+    EXPECT_EQ(got, (std::vector<std::string>{"0", "1", "2"}));
+    EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
+}
+
+TEST_P(Pass, DropsWhatWasThere) {
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            if (self->loads > 1) {
+                EXPECT_EQ(memo_load_pass(l), 0);
+            }
+            return Return(l, std::to_string(self->loads));
+        },
+        [](memo_options *o) { o->refresh_after_ns = kSecond; });
+    self = &cache;
+
+    cache.Get("k");
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(cache.Get("k"), Loaded("2"));
+    EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(memo_load_pass(nullptr), MEMO_EINVAL);
+}
+
+// L2
+TEST_P(Pass, CloseEndsLoadsThatAreAlone) {
+    std::vector<memo_load *> loads;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            loads.push_back(l);
+            return int{MEMO_PENDING};
+        },
+        [](memo_options *o) { o->pass_ttl_ns = MEMO_NEVER; });
+    memo_wait at_once = Until(1);
+
+    EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+    memo_load_pass(loads[0]);
+    Return(loads[0], "v");
+    memo_load_finish(loads[0], 0);
+    EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+    EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+    ASSERT_EQ(loads.size(), 3u);
+    EXPECT_EQ(memo_close(cache, 1), MEMO_ETIMEDOUT);
+    EXPECT_TRUE(memo_load_is_canceled(loads[1]));
+    memo_load_finish(loads[1], 1);
+    memo_load_finish(loads[2], 1);
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+}
+
+}  // namespace
