@@ -17,7 +17,7 @@
 
 // An address that doesn't fit a slot beside the fragment can't be published.
 static int fits_slot(const unsigned char *p) {
-    return ((uint64_t)(uintptr_t)p & HASH_FRAGMENT) == 0;
+    return (uint64_t)(uintptr_t)p >> 48 == 0;
 }
 
 static size_t allocated_size(const struct memo *m, size_t key_size,
@@ -175,9 +175,9 @@ void memo_entry_unref_(struct entry *e) {
 // ------------------------------------------------------------------ pins
 //
 // struct memo_value.pin is the address of a hazard slot, or of an entry, with
-// the lowest bit set, of which the value holds a reference.
+// the sign bit set, of which the value holds a reference.
 
-#define PIN_COUNTED ((uintptr_t)1)
+#define PIN_COUNTED ((uintptr_t)INTPTR_MIN)
 
 void memo_entry_hand_out_(struct entry *e, uint32_t from,
                           struct memo_value *out) {
@@ -210,23 +210,34 @@ static SYNC_COLD void unpin_retired(sync_pin_slot *slot, struct entry *e) {
     memo_shard_gone_(s);
 }
 
+static void release_counted(struct memo_value *v) {
+    void *pin = v->pin;
+
+    if (pin != NULL) {
+        memset(v, 0, sizeof(*v));
+        memo_entry_unref_(pinned_entry(pin));
+    }
+}
+
 void memo_release(struct memo_value *v) {
-    void *pin;
+    sync_pin_slot *slot;
     struct entry *e;
 
-    if (v == NULL || v->pin == NULL) {
+    if (v == NULL) {
         return;
     }
-    pin = v->pin;
+    if (SYNC_UNLIKELY((intptr_t)v->pin <= 0)) {
+        release_counted(v);
+        return;
+    }
+    slot = v->pin;
     memset(v, 0, sizeof(*v));
-    e = pinned_entry(pin);
-    if (SYNC_UNLIKELY((uintptr_t)pin & PIN_COUNTED)) {
-        memo_entry_unref_(e);
-    } else if (SYNC_UNLIKELY(SYNC_LOAD_ACQ(&e->word) & ENTRY_RETIRED)) {
-        unpin_retired(pin, e);
+    e = SYNC_LOAD(slot);
+    if (SYNC_UNLIKELY(SYNC_HAS_ACQ(&e->word, ENTRY_RETIRED_BIT))) {
+        unpin_retired(slot, e);
     } else {
         // If e is retired right now, a later reclaim finds it unpinned.
-        sync_unpin(pin);
+        sync_unpin(slot);
     }
 }
 

@@ -5,10 +5,11 @@
 // and of Rust's foldhash.  Who doesn't know the seed can't make keys collide
 // (H3); it is not a cryptographic hash, and no output of it leaves the process.
 //
-//     bits  0..6    tag: with 0x80, the byte that is compared first
-//     bits  9..20   shard: its offset, see SHARD_SIZE
-//     bits 32..63   bucket, from bit 32 upwards
-//     bits 48..63   fragment: stored beside the entry's address
+//     bits  0..15   fragment: stored beside the entry's address
+//     bits  8..15   tag: the byte that is compared first; bit 15 is always 1, so
+//                   that neither is ever 0
+//     bits 25..36   shard: its offset, see SHARD_SIZE
+//     bits 48..63   bucket, from bit 48 upwards, and on from bit 0
 #ifndef MEMO_MEMO_HASH_H_
 #define MEMO_MEMO_HASH_H_
 
@@ -18,8 +19,11 @@
 
 #include "sync/annotate.h"
 
-#define HASH_BUCKET_SHIFT 32
-#define HASH_FRAGMENT (UINT64_C(0xffff) << 48)
+#define HASH_BUCKET_SHIFT 48
+#define HASH_BUCKET_BITS 31  // to rely on
+#define HASH_SHARD_SHIFT 16
+#define HASH_FRAGMENT UINT64_C(0xffff)
+#define HASH_NOT_ZERO UINT64_C(0x8000)
 
 __extension__ typedef unsigned __int128 hash_product;
 
@@ -59,7 +63,7 @@ SYNC_INLINE uint64_t hash_long(const struct hash_seed *seed,
     }
     s ^= hash_fold(hash_read8(p + size - 16) ^ s,
                    hash_read8(p + size - 8) ^ seed->word[3]);
-    return hash_fold(s ^ seed->word[3], size ^ seed->word[2]);
+    return hash_fold(s ^ seed->word[3], size ^ seed->word[2]) | HASH_NOT_ZERO;
 }
 
 SYNC_INLINE uint64_t hash_key(const struct hash_seed *seed, const void *key,
@@ -80,7 +84,13 @@ SYNC_INLINE uint64_t hash_key(const struct hash_seed *seed, const void *key,
         a = (uint64_t)p[0] << 16 | (uint64_t)p[size >> 1] << 8 | p[size - 1];
     }
     a = hash_fold(a ^ seed->word[0], b ^ seed->word[1]);
-    return hash_fold(a ^ seed->word[3], size ^ seed->word[2]);
+    // The second product needs no other word but for sizes: 16 is free.
+    return hash_fold(a, size ^ 16 ^ seed->word[2]) | HASH_NOT_ZERO;
+}
+
+// The number of the bucket is the lower bits of this.
+SYNC_INLINE uint64_t hash_bucket(uint64_t hash) {
+    return hash >> HASH_BUCKET_SHIFT | hash << (64 - HASH_BUCKET_SHIFT);
 }
 
 // Whether two keys of the same size are equal.

@@ -28,13 +28,14 @@
 // one allocation.  Or, for an adopted or huge value, a struct adopted in place
 // of the value.
 //
-// word is compared by hits in one go, but for the bits of ENTRY_UNSEEN:
+// word is compared by hits in one go, from bit 20 upwards:
 //
-//     bits  0..1    uses, saturating: how often hit since the policy looked
-//     bits  2..11   ENTRY_*
-//     bits 12..23   generation: the shard's at the time of storing
-//     bits 24..39   stamp: the policy's clock when e entered its queue
-//     bits 40..63   size of the key
+//     bits  0..1    queue: the policy's
+//     bits  2..17   stamp: the policy's clock when e entered its queue
+//     bits 20..43   size of the key
+//     bits 44..45   uses, saturating: how often hit since the policy looked
+//     bits 46..51   ENTRY_*
+//     bits 52..63   generation: the shard's at the time of storing
 //
 //     being made --- stored ---> resident --- unlinked ---> retired ---> gone
 //          '------ not stored (error, detached, closed) ------------------^
@@ -89,20 +90,22 @@ struct entry_prefix {
 #define PREFIX_OF_TTL 32     // and what the wheel and hits need
 #define PREFIX_OF_FRESHNESS 64
 
-#define ENTRY_USES UINT64_C(3)
-#define ENTRY_ADOPTED (UINT64_C(1) << 2)  // a struct adopted is the value
-#define ENTRY_RETIRED (UINT64_C(1) << 3)  // set once, by the owner
-#define ENTRY_QUEUE_SHIFT 4  // enum queue_name, of the policy
+#define ENTRY_QUEUE_SHIFT 0  // enum queue_name, of the policy
 #define ENTRY_QUEUE (UINT64_C(3) << ENTRY_QUEUE_SHIFT)
-#define ENTRY_TIMED (UINT64_C(1) << 6)  // as in all of this cache
-#define ENTRY_KIND_SHIFT 7              // enum entry_kind
-#define ENTRY_KIND (UINT64_C(3) << ENTRY_KIND_SHIFT)
-#define ENTRY_GENERATION_SHIFT 12
-#define ENTRY_GENERATION (UINT64_C(0xfff) << ENTRY_GENERATION_SHIFT)
-#define ENTRY_STAMP_SHIFT 24
+#define ENTRY_STAMP_SHIFT 2
 #define ENTRY_STAMP (UINT64_C(0xffff) << ENTRY_STAMP_SHIFT)
-#define ENTRY_KEY_SHIFT 40
-#define ENTRY_UNSEEN (ENTRY_ADOPTED | ENTRY_QUEUE | ENTRY_STAMP)  // by hits
+#define ENTRY_KEY_SHIFT 20
+#define ENTRY_USES_SHIFT 44
+#define ENTRY_USES (UINT64_C(3) << ENTRY_USES_SHIFT)
+#define ENTRY_ADOPTED (UINT64_C(1) << 46)  // a struct adopted is the value
+#define ENTRY_RETIRED_BIT 47               // set once, by the owner
+#define ENTRY_RETIRED (UINT64_C(1) << ENTRY_RETIRED_BIT)
+#define ENTRY_TIMED (UINT64_C(1) << 48)    // as in all of this cache
+#define ENTRY_KIND_SHIFT 49                // enum entry_kind
+#define ENTRY_KIND (UINT64_C(3) << ENTRY_KIND_SHIFT)
+#define ENTRY_NONE (UINT64_C(1) << 51)     // in no entry: see shard.stamp
+#define ENTRY_GENERATION_SHIFT 52
+#define ENTRY_GENERATION (UINT64_C(0xfff) << ENTRY_GENERATION_SHIFT)
 
 // What an entry is.  Hits take values only; the others, which exist only where
 // there are times, are looked at with more care.
@@ -126,7 +129,7 @@ struct adopted {
 };
 
 SYNC_INLINE size_t entry_key_size(uint64_t word) {
-    return (size_t)(word >> ENTRY_KEY_SHIFT);
+    return (size_t)(word >> ENTRY_KEY_SHIFT) & MEMO_KEY_MAX;
 }
 
 // The prefix of an entry, in a cache where entries have one.
@@ -293,7 +296,7 @@ void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f);
 // ------------------------------------------------------------------ table
 
 // Seven slots and their tags; the eighth byte of tags is 0.  A slot is 0, or the
-// fragment of the hash and the address of an entry.  One cache line.
+// address of an entry above the fragment of the hash.  One cache line.
 #define BUCKET_SLOTS 7
 
 struct bucket {
@@ -303,8 +306,9 @@ struct bucket {
 
 // See table.c for how it grows.
 struct table {
+    unsigned char *base;  // Const after init.
+
     // Published by the owner: stored with release, loaded by hits.
-    SYNC_ATOMIC(unsigned char *) base;  // set once, then const
     sync_atomic_u64 mask;  // (buckets - 1) * sizeof(struct bucket); may lag
                            // behind or run ahead: hits check what they find
     sync_atomic_u64 level;  // buckets at this level
@@ -328,7 +332,8 @@ struct table {
 struct shard {
     // The line that hits read.  table: see there.
     struct table table;
-    sync_atomic_u64 stamp;  // Published by the owner: generation, saturated uses
+    sync_atomic_u64 stamp;  // Published by the owner: generation, saturated
+                            // uses; ENTRY_NONE to slow all hits down
 
     // Const after init.
     struct memo *memo;
@@ -379,7 +384,8 @@ struct memo {
     unsigned char *shards;  // n_shards structs, SHARD_SIZE apart
     uint64_t shard_mask;    // (n_shards - 1) * SHARD_SIZE: counts bytes
     struct policy *policies;  // one a shard; NULL: the cache isn't bounded
-    int tally;              // of hits, or -1: then hits counts
+    uint64_t tally;  // of hits, or SYNC_TALLY_NONE: then hits counts, and the
+                     // shards' stamps make every hit take the long way
     memo_load_fn *load;
     void *load_arg;
     struct memo_allocator allocator;
@@ -436,7 +442,8 @@ SYNC_INLINE struct shard *memo_shard_at_(const struct memo *m, uint64_t i) {
 }
 
 SYNC_INLINE struct shard *memo_shard_of_(const struct memo *m, uint64_t hash) {
-    return (struct shard *)(void *)(m->shards + (hash & m->shard_mask));
+    return (struct shard *)(void *)(m->shards + ((hash >> HASH_SHARD_SHIFT) &
+                                                 m->shard_mask));
 }
 
 // Count a hit whose pin doesn't say where.

@@ -297,7 +297,6 @@ static void init_times(struct memo *m, uint64_t i) {
     s->now_ns = INT64_MIN;
     s->random = m->seed.word[0] ^ hash_fold(m->seed.word[1], i + 1);
     memo_wheel_init_(s->wheel, memo_now_(m));
-    SYNC_INIT(&s->stamp, ENTRY_USES | ENTRY_TIMED);
 }
 
 // ------------------------------------------------------------------ beginning
@@ -384,7 +383,9 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
         struct shard *s = memo_shard_at_(m, i);
         s->memo = m;
         SYNC_INIT(&s->live, 1);
-        SYNC_INIT(&s->stamp, ENTRY_USES);
+        SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE
+                                 ? ENTRY_USES | ENTRY_NONE
+                                 : ENTRY_USES);
         if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,
                              share) != 0) {
             return MEMO_ENOMEM;

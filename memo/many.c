@@ -22,14 +22,13 @@ static void prefetch(const void *p) {
 
 // The entry that the first equal tag of the bucket leads to, whose lines it is
 // worth to fetch.  Not pinned: only an address.
-static const struct entry *guess(const struct bucket *b, uint64_t hash) {
-    uint64_t match = table_match(SYNC_LOAD_ACQ(&b->tags), table_tag(hash));
+static const struct entry *guess(struct bucket *b, uint64_t hash) {
+    TABLE_SET match = table_match(b, hash);
 
     if (match == 0) {
         return NULL;
     }
-    return table_entry(SYNC_LOAD_ACQ(&b->slot[__builtin_ctzll(match) >> 3]),
-                       hash);
+    return table_entry(SYNC_LOAD_ACQ(&b->slot[table_first(match)]), hash);
 }
 
 // Get what is resident; return whether something isn't.
@@ -44,8 +43,7 @@ static int get_window(struct memo *m, const struct memo_bytes keys[], size_t n,
         struct shard *s;
         hash[i] = hash_key(&m->seed, keys[i].data, keys[i].size);
         s = memo_shard_of_(m, hash[i]);
-        bucket[i] = table_bucket(SYNC_LOAD(&s->table.base),
-                                 SYNC_LOAD(&s->table.mask), hash[i]);
+        bucket[i] = table_bucket(&s->table, hash[i]);
         prefetch(bucket[i]);
     }
     for (i = 0; i < n; i++) {

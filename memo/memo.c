@@ -23,7 +23,7 @@ static SYNC_COLD int refuse(struct memo_value *out, int error) {
 // ------------------------------------------------------------------ hits
 
 void memo_count_hit_(struct memo *m) {
-    if (m->tally < 0 || !sync_tally_add_slow(m->tally)) {
+    if (m->tally == SYNC_TALLY_NONE || !sync_tally_add_slow(m->tally)) {
         (void)SYNC_ADD(&m->hits, 1);
     }
 }
@@ -49,23 +49,24 @@ int memo_answer_(struct memo *m, struct memo_value *out) {
     return error;
 }
 
+// It hashes again, so that the hit need keep nothing for its sake.
 static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
-                              uint64_t hash, struct memo_value *out) {
+                              struct memo_value *out) {
+    uint64_t hash = hash_key(&m->seed, key, key_size);
+
     memset(out, 0, sizeof(*out));
     return memo_get_slow_(m, key, key_size, hash, NULL, out);
 }
 
 SYNC_INLINE void give(struct memo *m, const struct table_hit *hit,
                       size_t key_size, struct memo_value *out) {
-    entry_describe(hit->entry, hit->word, key_size, out);
+    static const uint32_t from_and_zero[2] = {MEMO_HIT, 0};
+
+    entry_describe(hit->entry, hit->flags, key_size, out);
     out->pin = (void *)(uintptr_t)hit->pin;
-    out->from = MEMO_HIT;
-    out->zero = 0;
-    if (SYNC_LIKELY(m->tally >= 0)) {
-        sync_tally_add(hit->pin, m->tally);
-    } else {
-        (void)SYNC_ADD(&m->hits, 1);
-    }
+    memcpy((char *)out + offsetof(struct memo_value, from), from_and_zero,
+           sizeof(from_and_zero));  // in one store
+    sync_tally_add(hit->pin, m->tally);
 }
 
 // The hit, in line: a leaf that needs no stack frame.  With a constant key_size
@@ -77,7 +78,7 @@ SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
 
     if (SYNC_UNLIKELY(!table_hit(memo_shard_of_(m, hash), key, key_size, hash,
                                  &hit))) {
-        return get_slow(m, key, key_size, hash, out);
+        return get_slow(m, key, key_size, out);
     }
     give(m, &hit, key_size, out);
     return 0;
@@ -329,7 +330,7 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     stats->hits = SYNC_LOAD(&m->hits);
     stats->stale = SYNC_LOAD(&m->stale);
     stats->negative = SYNC_LOAD(&m->negative);
-    if (m->tally >= 0) {
+    if (m->tally != SYNC_TALLY_NONE) {
         stats->hits += sync_tally_sum(m->tally);
     }
     for (i = 0; i < memo_n_shards_(m); i++) {

@@ -122,7 +122,7 @@ static enum queue_name queue_of(const struct entry *e) {
 }
 
 static unsigned uses_of(const struct entry *e) {
-    return (unsigned)(SYNC_LOAD(&e->word) & ENTRY_USES);
+    return (unsigned)((SYNC_LOAD(&e->word) & ENTRY_USES) >> ENTRY_USES_SHIFT);
 }
 
 // Change what the policy keeps in e's word, of which readers change the uses.
@@ -134,7 +134,7 @@ static void mark(struct entry *e, enum queue_name name, uint16_t stamp,
         to = word & ~(ENTRY_QUEUE | ENTRY_STAMP | ENTRY_USES);
         to |= (uint64_t)name << ENTRY_QUEUE_SHIFT;
         to |= (uint64_t)stamp << ENTRY_STAMP_SHIFT;
-        to |= uses;
+        to |= (uint64_t)uses << ENTRY_USES_SHIFT;
     } while (!SYNC_CAS(&e->word, &word, to));
 }
 

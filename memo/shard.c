@@ -675,15 +675,13 @@ void memo_replace_owned_(struct shard *s, void *replace_step) {
 // Make every resident entry out of date at once; they are swept by and by.
 static void next_generation(struct shard *s) {
     uint64_t now = SYNC_LOAD(&s->stamp);
-    uint64_t next = (now + (UINT64_C(1) << ENTRY_GENERATION_SHIFT)) &
-                    ENTRY_GENERATION;
+    uint64_t next = now + (UINT64_C(1) << ENTRY_GENERATION_SHIFT);  // may wrap
 
     // A generation must not come round again while entries of it are left.
     if (++s->unswept_clears == ENTRY_GENERATION >> ENTRY_GENERATION_SHIFT) {
         sweep(s, UINT64_MAX);
         s->unswept_clears = 1;
     }
-    next |= now & ~ENTRY_GENERATION;
     SYNC_STORE_REL(&s->stamp, next);  // ORDER(stamp) clear:A
     s->n_outdated = s->table.n_entries;
     s->outdated_bytes = s->entry_bytes;

@@ -58,10 +58,8 @@ struct group {
 #define MAX_HOPS 64
 
 static struct group *group_at(struct table *t, uint64_t bucket_index) {
-    unsigned char *base = SYNC_LOAD(&t->base);
-
-    return (struct group *)(void *)(base + (bucket_index >> 1) *
-                                               sizeof(struct group));
+    return (struct group *)(void *)(t->base + (bucket_index >> 1) *
+                                                  sizeof(struct group));
 }
 
 static SYNC_ATOMIC(uint64_t) * link_of(struct group *g) {
@@ -77,11 +75,11 @@ static uint64_t tag_at(uint64_t tags, int i) {
 }
 
 static uint64_t slot_word(const struct entry *e, uint64_t hash) {
-    return (hash & HASH_FRAGMENT) | (uint64_t)(uintptr_t)e;
+    return (uint64_t)(uintptr_t)e << 16 | (hash & HASH_FRAGMENT);
 }
 
 static struct entry *entry_in(const struct bucket *b, int i) {
-    return (struct entry *)(uintptr_t)(SYNC_LOAD(&b->slot[i]) & ~HASH_FRAGMENT);
+    return (struct entry *)(uintptr_t)(SYNC_LOAD(&b->slot[i]) >> 16);
 }
 
 int memo_table_init_(struct table *t, void *pages, size_t size) {
@@ -96,7 +94,7 @@ int memo_table_init_(struct table *t, void *pages, size_t size) {
         return MEMO_ENOMEM;
     }
     t->committed = FIRST_LEVEL * sizeof(struct bucket);
-    SYNC_STORE(&t->base, base);
+    t->base = base;
     SYNC_STORE(&t->mask, (FIRST_LEVEL - 1) * sizeof(struct bucket));
     SYNC_STORE_REL(&t->level, FIRST_LEVEL);  // ORDER(grow) commit:A
     return 0;
@@ -107,7 +105,7 @@ uint64_t memo_table_bytes_(const struct table *t) {
     uint64_t buckets =
         t->split == TABLE_NOT_SPLITTING ? level : level / 2 + 2 * t->split;
     const unsigned char *chains =
-        SYNC_LOAD(&t->base) + t->max_level * sizeof(struct bucket);
+        t->base + t->max_level * sizeof(struct bucket);
 
     return buckets * sizeof(struct bucket) + (uint64_t)(t->chains - chains);
 }
@@ -119,7 +117,8 @@ enum look { LOOK_OTHER, LOOK_FOUND, LOOK_CHANGED, LOOK_UNSURE };
 
 static void count_use(struct entry *e, uint64_t word) {
     while ((word & ENTRY_USES) != ENTRY_USES &&
-           !SYNC_CAS(&e->word, &word, word + 1)) {
+           !SYNC_CAS(&e->word, &word,
+                     word + (UINT64_C(1) << ENTRY_USES_SHIFT))) {
     }
 }
 
@@ -195,15 +194,11 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
 static int find_in_bucket(struct shard *s, struct bucket *b, const void *key,
                           size_t key_size, uint64_t hash,
                           struct memo_value *out) {
-    uint64_t tags = SYNC_LOAD_ACQ(&b->tags);  // ORDER(slot) tags:C
-    uint64_t match = table_match(tags, table_tag(hash));
+    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
 
-    for (; match != 0; match &= match - 1) {
-        int i = __builtin_ctzll(match) >> 3;
+    for (; match != 0; match = table_rest(match)) {
+        size_t i = table_first(match);
         enum look look = LOOK_CHANGED;
-        if (tag_at(tags, i) != table_tag(hash)) {
-            continue;
-        }
         while (look == LOOK_CHANGED) {
             uint64_t seen = SYNC_LOAD_ACQ(&b->slot[i]);  // ORDER(slot) slot:D
             struct entry *e = table_entry(seen, hash);
@@ -250,8 +245,7 @@ static int find_in_group(struct shard *s, struct group *g, const void *key,
 // The two buckets where most keys are: home, and its neighbour.
 static int find_at_home(struct shard *s, const void *key, size_t key_size,
                         uint64_t hash, struct memo_value *out) {
-    struct bucket *home = table_bucket(SYNC_LOAD(&s->table.base),
-                                       SYNC_LOAD(&s->table.mask), hash);
+    struct bucket *home = table_bucket(&s->table, hash);
     struct bucket *other =
         (struct bucket *)((uintptr_t)home ^ sizeof(struct bucket));
 
@@ -268,7 +262,7 @@ int memo_table_find_(struct shard *s, const void *key, size_t key_size,
         return 1;
     }
     for (;;) {
-        uint64_t i = hash >> HASH_BUCKET_SHIFT;
+        uint64_t i = hash_bucket(hash);
         uint64_t lower = i & (level / 2 - 1), upper = i & (level - 1);
         uint64_t now;
         // The group that may be split, before the one split from it.
@@ -290,7 +284,7 @@ int memo_table_find_(struct shard *s, const void *key, size_t key_size,
 
 static uint64_t bucket_index(const struct table *t, uint64_t hash) {
     uint64_t level = SYNC_LOAD(&t->level);
-    uint64_t i = (hash >> HASH_BUCKET_SHIFT) & (level - 1);
+    uint64_t i = hash_bucket(hash) & (level - 1);
 
     // A group of the upper half exists once it has been split off.
     if (t->split != TABLE_NOT_SPLITTING && i >= level / 2 &&
@@ -451,7 +445,7 @@ static void start_to_split(struct table *t) {
     size_t size = level * sizeof(struct bucket);
 
     if (level == t->max_level ||
-        sync_pages_commit(SYNC_LOAD(&t->base) + size, size) != 0) {
+        sync_pages_commit(t->base + size, size) != 0) {
         return;  // go on with longer chains; the next insertion tries again
     }
     t->committed += size;
@@ -462,16 +456,16 @@ static void start_to_split(struct table *t) {
 // Whether the entry in a slot belongs to the upper half: a bit of the fragment,
 // or in small tables, of the hash made anew.
 static int belongs_above(const struct shard *s, uint64_t word, uint64_t half) {
-    uint64_t bit = half << HASH_BUCKET_SHIFT;
+    uint64_t in_fragment = half >> (64 - HASH_BUCKET_SHIFT);
     const struct entry *e;
 
-    if ((bit & HASH_FRAGMENT) != 0) {
-        return (word & bit) != 0;
+    if (in_fragment != 0) {
+        return (word & in_fragment) != 0;
     }
-    e = (const struct entry *)(uintptr_t)(word & ~HASH_FRAGMENT);
-    return (hash_key(&s->memo->seed, e->bytes,
-                     entry_key_size(SYNC_LOAD(&e->word))) &
-            bit) != 0;
+    e = (const struct entry *)(uintptr_t)(word >> 16);
+    return (hash_bucket(hash_key(&s->memo->seed, e->bytes,
+                                 entry_key_size(SYNC_LOAD(&e->word)))) &
+            half) != 0;
 }
 
 // Move what belongs there from one bucket of the lower group, or of its chain,

@@ -6,41 +6,86 @@
 #include "memo/internal.h"
 #include "sync/pin.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 // ORDER labels of this file are explained in table.c.
 
 SYNC_INLINE uint64_t table_tag(uint64_t hash) {
-    return (hash & 0x7f) | 0x80;
+    return (hash >> 8) & 0xff;
 }
 
-// A word whose lowest set bit is the top bit of the first byte of tags that
-// equals tag; 0 if none does.  Bits above the lowest may be wrong (carries).
-SYNC_INLINE uint64_t table_match(uint64_t tags, uint64_t tag) {
+// Which of the seven tags of b are equal to the hash's: a set, of which
+// table_first() is the first and which table_rest() takes the first from.  In
+// it may be others behind the first that is, and no harm done: their fragments
+// differ.
+//
+// ORDER(slot) tags:C
+#if defined(__SSE2__)
+
+#define TABLE_SET unsigned
+
+SYNC_INLINE TABLE_SET table_match(struct bucket *b, uint64_t hash) {
+    __m128i tag = _mm_cvtsi64_si128((long long)hash);
+
+    tag = _mm_unpacklo_epi8(tag, tag);     // the second byte is the second pair,
+    tag = _mm_shufflelo_epi16(tag, 0x55);  // and that, four times
+    tag = _mm_cmpeq_epi8(tag, SYNC_LOAD_ACQ_SSE2(&b->tags));
+    return (unsigned)_mm_movemask_epi8(tag) & 0x7f;
+}
+
+SYNC_INLINE size_t table_first(TABLE_SET match) {
+    size_t i;
+
+    // Builtins return an int, which costs an instruction to widen.
+    __asm__("rep bsfl %1, %k0" : "=r"(i) : "r"(match) : "cc");
+    return i;
+}
+
+#else
+
+#define TABLE_SET uint64_t
+
+SYNC_INLINE TABLE_SET table_match(struct bucket *b, uint64_t hash) {
     uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t x = tags ^ (ones * tag);
+    uint64_t x = SYNC_LOAD_ACQ(&b->tags) ^ (ones * table_tag(hash));
 
     return (x - ones) & ~x & (ones << 7);
 }
 
-SYNC_INLINE struct bucket *table_bucket(unsigned char *base, uint64_t mask,
-                                        uint64_t hash) {
+SYNC_INLINE size_t table_first(TABLE_SET match) {
+    return (size_t)__builtin_ctzll(match) >> 3;
+}
+
+#endif
+
+SYNC_INLINE TABLE_SET table_rest(TABLE_SET match) {
+    return match & (match - 1);
+}
+
+SYNC_INLINE struct bucket *table_bucket(const struct table *t, uint64_t hash) {
     // mask counts bytes, so the index comes multiplied by the bucket's size.
-    return (struct bucket *)(void *)(base +
-                                     ((hash >> (HASH_BUCKET_SHIFT - 6)) & mask));
+    uint64_t i = hash >> (HASH_BUCKET_SHIFT - 6) |
+                 hash << (64 - (HASH_BUCKET_SHIFT - 6));
+
+    return (struct bucket *)(void *)(t->base + (i & SYNC_LOAD(&t->mask)));
 }
 
 _Static_assert(sizeof(struct bucket) == 64, "a bucket is one line: 1 << 6");
 
-// The entry that slot_word stands for if its fragment is the hash's.
+// The entry that slot_word stands for if its fragment is the hash's, else NULL.
+// A fragment isn't 0, so an empty slot has none.
 SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
-    uint64_t x = slot_word ^ (hash & HASH_FRAGMENT);
-
-    return (x & HASH_FRAGMENT) != 0 ? NULL : (struct entry *)(uintptr_t)x;
+    return (uint16_t)slot_word == (uint16_t)hash
+               ? (struct entry *)(uintptr_t)(slot_word >> 16)
+               : NULL;
 }
 
 // What a hit finds, and how it is kept.
 struct table_hit {
     struct entry *entry;
-    uint64_t word;
+    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, ENTRY_TIMED
     sync_pin_slot *pin;
 };
 
@@ -56,34 +101,36 @@ SYNC_INLINE int table_is_fresh(const struct shard *s, const struct entry *e) {
 SYNC_INLINE int table_hit(const struct shard *s, const void *key,
                           size_t key_size, uint64_t hash,
                           struct table_hit *hit) {
-    unsigned char *base = SYNC_LOAD(&s->table.base);
-    struct bucket *b = table_bucket(base, SYNC_LOAD(&s->table.mask), hash);
-    uint64_t tags = SYNC_LOAD_ACQ(&b->tags);  // ORDER(slot) tags:C
-    uint64_t match = table_match(tags, table_tag(hash));
-    uint64_t slot_word;
+    struct bucket *b = table_bucket(&s->table, hash);
+    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
     SYNC_ATOMIC(uint64_t) * slot;
+    uint64_t slot_word;
 
     if (SYNC_UNLIKELY(match == 0)) {
         return 0;
     }
-    slot = &b->slot[(unsigned)__builtin_ctzll(match) >> 3];
+    slot = &b->slot[table_first(match)];
     slot_word = SYNC_LOAD_ACQ(slot);  // ORDER(slot) slot:D
-    hit->entry = table_entry(slot_word, hash);
-    if (SYNC_UNLIKELY(hit->entry == NULL)) {
+    hit->entry = (struct entry *)(uintptr_t)(slot_word >> 16);
+    if (SYNC_UNLIKELY((uint16_t)slot_word != (uint16_t)hash)) {
         return 0;
     }
     hit->pin = sync_pin_fast(hit->entry);
     if (SYNC_UNLIKELY(hit->pin == NULL)) {
         return 0;
     }
-    if (SYNC_LIKELY(SYNC_LOAD_ACQ(slot) == slot_word)) {  // ORDER(pin) look:B
-        hit->word = SYNC_LOAD(&hit->entry->word);
-        if (SYNC_LIKELY((hit->word & ~ENTRY_UNSEEN) ==
-                        ((uint64_t)key_size << ENTRY_KEY_SHIFT |
-                         SYNC_LOAD(&s->stamp))) &&
-            SYNC_LIKELY(hash_equal_bytes(hit->entry->bytes, key, key_size)) &&
-            (SYNC_LIKELY(!(hit->word & ENTRY_TIMED)) ||
-             table_is_fresh(s, hit->entry))) {
+    if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word))) {  // ORDER(pin) look:B
+        uint64_t more = (SYNC_LOAD(&hit->entry->word) ^ SYNC_LOAD(&s->stamp)) >>
+                        ENTRY_KEY_SHIFT;
+        if (SYNC_LIKELY(more == key_size) &&
+            SYNC_LIKELY(hash_equal_bytes(hit->entry->bytes, key, key_size))) {
+            hit->flags = 0;
+            return 1;
+        }
+        hit->flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
+        if ((hit->flags & ~(ENTRY_ADOPTED | ENTRY_TIMED)) == 0 &&
+            hash_equal_bytes(hit->entry->bytes, key, key_size) &&
+            (!(hit->flags & ENTRY_TIMED) || table_is_fresh(s, hit->entry))) {
             return 1;
         }
     }

@@ -36,17 +36,24 @@
 // by the end of the thread or an exception (-fexceptions).
 #define SYNC_CLEANUP(fn) __attribute__((cleanup(fn)))
 #define SYNC_COLD __attribute__((cold, noinline))
+// A thread-local variable that needs no call to be found in a shared library
+// either, which must then not need much of what a process has for them.
+#define SYNC_INITIAL_EXEC __attribute__((tls_model("initial-exec")))
 #define SYNC_NORETURN __attribute__((noreturn))
 #define SYNC_INLINE static inline __attribute__((always_inline))
 #define SYNC_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SYNC_UNLIKELY(x) __builtin_expect(!!(x), 0)
+// x is true, and the compiler may rely on it.
+#define SYNC_ASSUME(x) ((x) ? (void)0 : __builtin_unreachable())
 #else
 #define SYNC_API
 #define SYNC_COLD
+#define SYNC_INITIAL_EXEC
 #define SYNC_NORETURN
 #define SYNC_INLINE static inline
 #define SYNC_LIKELY(x) (x)
 #define SYNC_UNLIKELY(x) (x)
+#define SYNC_ASSUME(x) ((void)0)
 #endif
 
 // The initialiser of an object whose zero is its first state.

@@ -88,6 +88,46 @@ extern "C" {
                                             memory_order_acq_rel,       \
                                             memory_order_acquire)
 
+// What compilers make two or three instructions of, because an atomic isn't
+// folded into the one that uses it; for words of 64 bits.
+//   SYNC_COUNT(p)        add one to *p, which other threads only read
+//   SYNC_IS_ACQ(p, v)    whether *p is v
+//   SYNC_HAS_ACQ(p, bit) whether *p has that bit, a constant number
+//   SYNC_LOAD_ACQ_SSE2(p) *p in a vector register, where <emmintrin.h> is
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__) && !SYNC_TSAN
+#define SYNC_COUNT(p) __asm__("addq $1, %0" : "+m"(*(p)) : : "cc")
+#define SYNC_IS_ACQ(p, v)                                     \
+    (__extension__({                                          \
+        int is_;                                              \
+        __asm__ volatile("cmpq %2, %1"                        \
+                         : "=@cce"(is_)                       \
+                         : "m"(*(p)), "re"(v)                 \
+                         : "memory");                         \
+        is_;                                                  \
+    }))
+#define SYNC_HAS_ACQ(p, bit)                                            \
+    (__extension__({                                                    \
+        int has_;                                                       \
+        __asm__ volatile("testb %2, %1"                                 \
+                         : "=@ccnz"(has_)                               \
+                         : "m"(((const unsigned char *)(p))[(bit) / 8]), \
+                           "i"(1 << (bit) % 8)                          \
+                         : "memory");                                   \
+        has_;                                                           \
+    }))
+#define SYNC_LOAD_ACQ_SSE2(p)                                          \
+    (__extension__({                                                   \
+        __m128i load_;                                                 \
+        __asm__ volatile("movq %1, %0" : "=x"(load_) : "m"(*(p)) : "memory"); \
+        load_;                                                         \
+    }))
+#else
+#define SYNC_LOAD_ACQ_SSE2(p) _mm_cvtsi64_si128((long long)SYNC_LOAD_ACQ(p))
+#define SYNC_COUNT(p) SYNC_STORE((p), SYNC_LOAD(p) + 1)
+#define SYNC_IS_ACQ(p, v) (SYNC_LOAD_ACQ(p) == (v))
+#define SYNC_HAS_ACQ(p, bit) ((SYNC_LOAD_ACQ(p) >> (bit) & 1) != 0)
+#endif
+
 // Plain memory that threads hand to each other: the scheduler checks that each
 // access is ordered with every other.  No-ops otherwise.
 #define SYNC_DATA_READ(p) ((void)(p))
@@ -96,8 +136,12 @@ extern "C" {
 // A variable of which each thread has its own, zero at first:
 //     static SYNC_THREAD_LOCAL(struct record *, own_record);
 //     ... SYNC_TLS(own_record) = r;
-#define SYNC_THREAD_LOCAL(type, name) _Thread_local type name
+#define SYNC_THREAD_LOCAL(type, name) SYNC_INITIAL_EXEC _Thread_local type name
 #define SYNC_TLS(name) name
+
+// The same with another first value, a constant.
+#define SYNC_THREAD_LOCAL_FROM(type, name, first) \
+    SYNC_INITIAL_EXEC _Thread_local type name = (first)
 
 // Before the type of a mutable global: the scheduler puts it back between two
 // executions.

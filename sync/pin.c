@@ -35,7 +35,10 @@ _Static_assert(sizeof(struct sync_pin_record) <= SYNC_PIN_RECORD,
 static SYNC_GLOBAL SYNC_ATOMIC(struct sync_pin_record *) head;
 static SYNC_GLOBAL sync_atomic_u32 n_records;
 
-SYNC_THREAD_LOCAL(sync_pin_slot *, sync_pin_next_);
+// The next slot of a thread that has none.
+static SYNC_GLOBAL sync_pin_slot never_free = &never_free;
+
+SYNC_THREAD_LOCAL_FROM(sync_pin_slot *, sync_pin_next_, &never_free);
 
 static SYNC_THREAD_LOCAL(struct sync_pin_record *, own_record);
 
@@ -43,7 +46,7 @@ static void give_record_up(void *arg) {
     struct sync_pin_record *r = arg;
 
     SYNC_TLS(own_record) = NULL;
-    SYNC_TLS(sync_pin_next_) = NULL;
+    SYNC_TLS(sync_pin_next_) = &never_free;
     SYNC_STORE_REL(&r->taken, 0);  // ORDER(record): the next owner acquires
 }
 
@@ -118,7 +121,7 @@ sync_pin_slot *sync_pin_slow(void *p) {
             // The same slot serves the next pins by the short way, if the
             // machine has the heavy fence that it relies on.
             SYNC_TLS(sync_pin_next_) =
-                sync_heavy_fence_available() ? &r->slot[i] : NULL;
+                sync_heavy_fence_available() ? &r->slot[i] : &never_free;
             return publish(&r->slot[i], p);
         }
     }
@@ -156,8 +159,8 @@ uint32_t sync_pin_records(void) {
 static SYNC_GLOBAL struct sync_mutex tallies_mu;
 static SYNC_GLOBAL unsigned char tally_in_use[SYNC_TALLIES];  // Guarded by it.
 
-int sync_tally_new(void) {
-    int i;
+uint64_t sync_tally_new(void) {
+    uint64_t i;
 
     sync_mutex_lock(&tallies_mu);
     for (i = 0; i < SYNC_TALLIES && tally_in_use[i]; i++) {
@@ -166,13 +169,13 @@ int sync_tally_new(void) {
         tally_in_use[i] = 1;
     }
     sync_mutex_unlock(&tallies_mu);
-    return i < SYNC_TALLIES ? i : -1;
+    return i < SYNC_TALLIES ? i : SYNC_TALLY_NONE;
 }
 
-void sync_tally_free(int tally) {
+void sync_tally_free(uint64_t tally) {
     struct sync_pin_record *r;
 
-    if (tally < 0) {
+    if (tally == SYNC_TALLY_NONE) {
         return;
     }
     for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
@@ -183,7 +186,7 @@ void sync_tally_free(int tally) {
     sync_mutex_unlock(&tallies_mu);
 }
 
-uint64_t sync_tally_sum(int tally) {
+uint64_t sync_tally_sum(uint64_t tally) {
     struct sync_pin_record *r;
     uint64_t sum = 0;
 
@@ -193,7 +196,7 @@ uint64_t sync_tally_sum(int tally) {
     return sum;
 }
 
-int sync_tally_add_slow(int tally) {
+int sync_tally_add_slow(uint64_t tally) {
     struct sync_pin_record *r = record_of_this_thread();
 
     if (r == NULL) {

@@ -36,6 +36,7 @@ typedef SYNC_ATOMIC(void *) sync_pin_slot;
 // so that a slot leads to it.
 #define SYNC_PIN_RECORD 1024
 #define SYNC_TALLIES 110
+#define SYNC_TALLY_NONE UINT64_MAX
 
 struct sync_pin_record {
     sync_pin_slot slot[SYNC_PIN_SLOTS];     // Atomic.
@@ -45,7 +46,7 @@ struct sync_pin_record {
     uint32_t zero;
 };
 
-// The calling thread's next slot to try.
+// The calling thread's next slot to try; at first one that is never free.
 SYNC_API extern SYNC_THREAD_LOCAL(sync_pin_slot *, sync_pin_next_);
 
 // Publish p in the calling thread's next slot.  Return the slot, or NULL if it
@@ -56,8 +57,7 @@ SYNC_API extern SYNC_THREAD_LOCAL(sync_pin_slot *, sync_pin_next_);
 SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
     sync_pin_slot *slot = SYNC_TLS(sync_pin_next_);
 
-    if (SYNC_UNLIKELY(slot == NULL) ||
-        SYNC_UNLIKELY(SYNC_LOAD_ACQ(slot) != NULL)) {
+    if (!SYNC_LIKELY(SYNC_IS_ACQ(slot, NULL))) {
         return NULL;
     }
 #if SYNC_SYMMETRIC_FENCES
@@ -66,6 +66,7 @@ SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
     SYNC_STORE_REL(slot, p);  // ORDER(pin) pin:A
     SYNC_LIGHT_FENCE();
 #endif
+    SYNC_ASSUME(slot != NULL);
     return slot;
 }
 
@@ -100,28 +101,27 @@ SYNC_API uint32_t sync_pin_records(void);
 // A tally is a counter of which each thread has a part of its own, in the line
 // behind its slots.
 
-// Return a tally that counts from 0, a number below SYNC_TALLIES; or -1 if all
-// are in use.  Give it back when nobody counts with it any more.
+// Return a tally that counts from 0; or SYNC_TALLY_NONE if all are in use.  Give
+// it back when nobody counts with it any more.
 //
 // Threads: any.  Blocks: no.  Locks: none.
-SYNC_API int sync_tally_new(void);
-SYNC_API void sync_tally_free(int tally);
+SYNC_API uint64_t sync_tally_new(void);
+SYNC_API void sync_tally_free(uint64_t tally);
 
 // The sum of all threads' parts.
-SYNC_API uint64_t sync_tally_sum(int tally);
+SYNC_API uint64_t sync_tally_sum(uint64_t tally);
 
 // Count one, in the record that the slot belongs to, which is this thread's.
-SYNC_INLINE void sync_tally_add(sync_pin_slot *slot, int tally) {
+SYNC_INLINE void sync_tally_add(sync_pin_slot *slot, uint64_t tally) {
     struct sync_pin_record *r =
         (struct sync_pin_record *)((uintptr_t)slot &
                                    ~(uintptr_t)(SYNC_PIN_RECORD - 1));
 
-    // Only this thread writes here, so this needn't be one atomic addition.
-    SYNC_STORE(&r->tally[tally], SYNC_LOAD(&r->tally[tally]) + 1);
+    SYNC_COUNT(&r->tally[tally]);
 }
 
 // Count one for this thread.  Return 0 if it has no record and none could be
 // made: not counted.
-SYNC_API int sync_tally_add_slow(int tally);
+SYNC_API int sync_tally_add_slow(uint64_t tally);
 
 #endif  // MEMO_SYNC_PIN_H_

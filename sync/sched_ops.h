@@ -157,6 +157,14 @@ extern int sync_sched_self_;
 #define SYNC_GLOBAL __attribute__((section("sync_sched_data")))
 #define SYNC_THREAD_LOCAL(type, name) \
     SYNC_GLOBAL type name[SYNC_SCHED_THREADS + 1]
+#define SYNC_LOAD_ACQ_SSE2(p) _mm_cvtsi64_si128((long long)SYNC_LOAD_ACQ(p))
+#define SYNC_COUNT(p) SYNC_STORE((p), SYNC_LOAD(p) + 1)
+#define SYNC_IS_ACQ(p, v) (SYNC_LOAD_ACQ(p) == (v))
+#define SYNC_HAS_ACQ(p, bit) ((SYNC_LOAD_ACQ(p) >> (bit) & 1) != 0)
+
+#define SYNC_THREAD_LOCAL_FROM(type, name, first)                 \
+    __extension__ SYNC_GLOBAL type name[SYNC_SCHED_THREADS + 1] = \
+        {[0 ... SYNC_SCHED_THREADS] = (first)}
 #define SYNC_TLS(name) (name[sync_sched_self_])
 
 #define SYNC_SPINS(n) (0 * (n))
