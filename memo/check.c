@@ -1,5 +1,6 @@
 #include "memo/internal.h"
 #include "memo/policy.h"
+#include "memo/wheel.h"
 #include "memo/table.h"
 
 #include <stdio.h>
@@ -15,7 +16,7 @@ static void require(int holds, const char *invariant) {
 }
 
 struct found {
-    uint64_t entries, bytes, outdated;
+    uint64_t entries, bytes, outdated, timed;
 };
 
 static void check_entry(struct shard *s, struct table_place place,
@@ -30,6 +31,10 @@ static void check_entry(struct shard *s, struct table_place place,
     found->bytes += memo_entry_bytes_(s->memo, e);
     require(SYNC_LOAD(&e->refs) >= 1, "references");
     require((word & ENTRY_RETIRED) == 0, "retired");
+    if (s->wheel != NULL) {
+        require((word & ENTRY_TIMED) != 0, "timed");
+        found->timed += entry_prefix(e)->wheel_at != NULL;
+    }
     require(memo_table_find_owned_(
                 s, e->bytes, entry_key_size(word),
                 hash_key(&s->memo->seed, e->bytes, entry_key_size(word)),
@@ -83,8 +88,29 @@ static void check_policy(struct shard *s) {
     require(!memo_policy_is_full_(s), "bounds");
 }
 
+static void check_wheel(struct shard *s, uint64_t n_timed) {
+    unsigned level, digit;
+    uint64_t n = 0;
+
+    for (level = 0; level < WHEEL_LEVELS; level++) {
+        for (digit = 0; digit < WHEEL_SLOTS; digit++) {
+            struct entry **at = &s->wheel->slot[level][digit];
+            uint64_t bit = s->wheel->occupied[level] >> digit & 1;
+            unsigned now = (unsigned)(s->wheel->now >> (WHEEL_BITS * level)) %
+                           WHEEL_SLOTS;
+            require(*at == NULL || (bit == 1 && digit >= now), "wheel");
+            for (; *at != NULL; at = &entry_prefix(*at)->wheel_next) {
+                require(entry_prefix(*at)->wheel_at == at, "wheel");
+                require((SYNC_LOAD(&(*at)->word) & ENTRY_RETIRED) == 0, "wheel");
+                n++;
+            }
+        }
+    }
+    require(n == n_timed, "wheel");
+}
+
 void memo_check_owned_(struct shard *s, void *unused) {
-    struct found found = {0, 0, 0};
+    struct found found = {0, 0, 0, 0};
     uint64_t n_retired = 0, retired_bytes = 0;
     struct entry *e;
 
@@ -105,5 +131,8 @@ void memo_check_owned_(struct shard *s, void *unused) {
     require(s->garbage == NULL, "garbage");
     if (s->policy != NULL) {
         check_policy(s);
+    }
+    if (s->wheel != NULL) {
+        check_wheel(s, found.timed);
     }
 }

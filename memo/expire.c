@@ -14,6 +14,11 @@
 // the next moment at which somebody must think.  So all but one of those who
 // find a value that is to be refreshed find it fresh (T3).
 //
+// Before a value has expired, check_ns is never later than deadline_ns; from then
+// on it stays in the past.  So a reader who doesn't know yet that a value has
+// become stale can't take it for a fresh one.  When a stale value is to be thought
+// about is said by refresh_ns.
+//
 // The expired are dropped when they are met, or when the wheel's turn comes,
 // whatever is first; never later are they handed out as fresh (T1).
 
@@ -135,8 +140,10 @@ int memo_read_age_(const struct memo *m, struct entry *e, uint64_t word,
             out->from = MEMO_HIT;
             return !thinks || (!is_plain(m) && touch(m, e, now_ns));
         case KIND_STALE:
+            // He may see refresh_ns as it was: then one more takes the value.
             out->from = MEMO_STALE;
-            return !thinks;
+            return now_ns < SYNC_LOAD(&p->refresh_ns) &&
+                   now_ns < memo_end_of_(m, e);
         case KIND_ERROR:
             out->from = MEMO_NEGATIVE;
             out->zero = (uint32_t)p->error;
@@ -160,7 +167,7 @@ static enum age age_of_value(const struct shard *s, const struct entry *e,
 
 enum age memo_age_owned_(const struct shard *s, const struct entry *e,
                          int64_t now_ns) {
-    int thinks = now_ns >= SYNC_LOAD(&entry_prefix(e)->check_ns);
+    const struct entry_prefix *p = entry_prefix(e);
 
     if (kind_of(e) == KIND_VALUE) {
         return age_of_value(s, e, now_ns);
@@ -170,9 +177,11 @@ enum age memo_age_owned_(const struct shard *s, const struct entry *e,
     }
     switch (kind_of(e)) {
         case KIND_STALE:
-            return thinks ? AGE_STALE_PROBE : AGE_STALE;
+            return now_ns < SYNC_LOAD(&p->refresh_ns) ? AGE_STALE
+                                                      : AGE_STALE_PROBE;
         case KIND_ERROR:
-            return thinks ? AGE_ERROR_PROBE : AGE_ERROR;
+            return now_ns < SYNC_LOAD(&p->check_ns) ? AGE_ERROR
+                                                    : AGE_ERROR_PROBE;
         default:
             return AGE_PASS;
     }
@@ -299,7 +308,7 @@ int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
         SYNC_STORE(&p->refresh_ns, after(now_ns, pause));
         set_check(m, e, now_ns);
     } else if (m->backoff_ns != 0) {
-        SYNC_STORE(&p->check_ns, earlier(end, after(now_ns, pause)));
+        SYNC_STORE(&p->refresh_ns, after(now_ns, pause));
         set_kind(e, KIND_STALE);
     }
     return 1;
@@ -313,10 +322,10 @@ void memo_hold_off_owned_(struct shard *s, struct entry *e) {
     if (s->memo->timing != TIMING_FRESHNESS) {
         return;
     }
+    SYNC_STORE(&p->refresh_ns, MEMO_NEVER);
     if (kind_of(e) == KIND_VALUE) {
-        SYNC_STORE(&p->refresh_ns, MEMO_NEVER);
         set_check(s->memo, e, s->now_ns);
-    } else {
+    } else if (kind_of(e) == KIND_ERROR) {
         SYNC_STORE(&p->check_ns, memo_end_of_(s->memo, e));
     }
 }

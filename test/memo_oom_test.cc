@@ -11,6 +11,7 @@
 #include "memo/memo.h"
 #include "sync/fault.h"
 #include "test/support/cache.h"
+#include "test/support/fake_clock.h"
 
 namespace {
 
@@ -33,6 +34,14 @@ class Scenario {
         options.load_arg = this;
         options.load_many = LoadMany;
         options.allocator = &hook;
+        memo_clock clock = clock_.Hook();
+        options.clock = &clock;
+        options.ttl_ns = 10000;
+        options.refresh_after_ns = 1000;
+        options.stale_if_error_ns = 1000;
+        options.negative_ttl_ns = 1000;
+        options.backoff_ns = 10;
+        options.pass_ttl_ns = 1000;
         Check(memo_new(&options, &m_));
     }
 
@@ -44,6 +53,7 @@ class Scenario {
         LoadInEveryWay();
         WaitInEveryWay();
         ManyAtOnce();
+        PassTime();
         Grow();
         memo_check(m_);
     }
@@ -97,6 +107,18 @@ class Scenario {
             if (room == nullptr || memo_load_reserve(l, 1000) == nullptr) {
                 return MEMO_ENOMEM;
             }
+            return 0;
+        }
+        if (key == "nothing") {
+            return memo_load_not_found(l);
+        }
+        if (key == "passes") {
+            memo_load_pass(l);
+        }
+        if (key == "fails") {
+            return 77;
+        }
+        if (key == "same" && memo_load_not_modified(l) == 0) {
             return 0;
         }
         if (key == "pending") {
@@ -178,6 +200,25 @@ class Scenario {
         }
     }
 
+    // With times: markers, refreshes, what is put with a time.
+    void PassTime() {
+        memo_put_options put = {sizeof(put), 500, 0};
+        for (int i = 0; i < 3; i++) {
+            memo_value v;
+            int error = memo_get(m_, "nothing", 7, &v);
+            EXPECT_TRUE(error == MEMO_ENOENT || error == MEMO_ENOMEM);
+            error = memo_get(m_, "fails", 5, &v);
+            EXPECT_TRUE(error == 77 || error == MEMO_ENOMEM);
+            refused += error == MEMO_ENOMEM;
+            Get("passes");
+            Get("same");
+            Check(memo_refresh(m_, "plain", 5));
+            Check(memo_put_with(m_, "brief", 5, "v", 1, &put));
+            clock_.Advance(1000);
+            memo_maintain(m_, clock_.Now());
+        }
+    }
+
     // Enough for each shard to double a few times: commits of pages may fail.
     void Grow() {
         for (int i = 0; i < 300; i++) {
@@ -186,6 +227,7 @@ class Scenario {
         }
     }
 
+    FakeClock clock_;
     Objects *objects_;
     memo *m_ = nullptr;
 };

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -74,10 +75,10 @@ bool MayChange(int thread, int key) {
 
 class Everything {
    public:
-    Everything(const Config &config, uint32_t flags)
-        : cache_(
-              config, [this](memo_load *l) { return Load(l); },
-              [=](memo_options *o) { o->flags = flags; }) {
+    Everything(const Config &config, std::function<void(memo_options *)> tweak,
+               bool timed = false)
+        : timed_(timed),
+          cache_(config, [this](memo_load *l) { return Load(l); }, tweak) {
         cache_.objects.on_destroy = [this](const std::string &bytes) {
             Stamp stamp;
             Require(Parse(bytes.data(), bytes.size(), &stamp), "at its end");
@@ -147,6 +148,23 @@ class Everything {
         }
         if (random() % 16 == 0) {
             return kLoadError;
+        }
+        if (timed_) {
+            switch (random() % 16) {
+            case 0:
+                return memo_load_not_found(l);
+            case 1:
+                if (memo_load_not_modified(l) == 0) {
+                    return 0;
+                }
+                break;
+            case 2:
+                memo_load_pass(l);
+                break;
+            case 3:
+                memo_load_set_ttl(l, int64_t(random() % 3) * 20000);
+                break;
+            }
         }
         error = random() % 2 == 0 ? cache_.objects.Adopt(l, bytes)
                                   : Return(l, bytes);
@@ -297,7 +315,12 @@ class Everything {
                 SendOrTake();
                 break;
             case 16:
-                memo_maintain(all_->cache_, 0);
+                memo_maintain(all_->cache_, MEMO_NEVER);
+                break;
+            case 17:
+                all_->Require(memo_refresh(all_->cache_, Key(uint64_t(key)).data(),
+                                           Key(uint64_t(key)).size()) == 0,
+                              "refresh");
                 break;
             default:
                 Keep(key, [&](memo_value *out) {
@@ -338,6 +361,7 @@ class Everything {
                           std::chrono::nanoseconds(1);
             memo_wait wait = Until(now + Below(200000));
 
+            wait.soft_deadline_ns = Below(2) * (now + Below(100000));
             wait.flags = Below(4) == 0 ? MEMO_WAIT_STRICT
                          : Below(4) == 0 ? MEMO_WAIT_NO_LOAD : 0;
             Keep(key, [&](memo_value *out) {
@@ -440,6 +464,7 @@ class Everything {
             all_->questions_[id_];
     };
 
+    bool timed_;
     std::atomic<uint64_t> version_[kKeys] = {};  // raised before it is asked for
     std::atomic<uint64_t> floor_[kKeys] = {};    // raised when it is done
     std::atomic<int> wrong_{0}, checked_{0}, asked_async_{0}, answers_{0};
@@ -456,14 +481,48 @@ std::chrono::milliseconds HalfTheTime() {
 
 // I1, V1, V2, W2
 TEST_P(Stress, ValuesAreSoundAndNeverOutdated) {
-    Everything all(GetParam(), 0);
+    Everything all(GetParam(), [](memo_options *) {});
 
     all.Run(HalfTheTime());
 }
 
 // The same, and W3
 TEST_P(Stress, ValuesAreSoundAndNeverOutdatedThoughLoadsAreCanceled) {
-    Everything all(GetParam(), MEMO_CANCEL_UNWANTED);
+    Everything all(GetParam(), [](memo_options *o) {
+        o->flags = MEMO_CANCEL_UNWANTED;
+    });
+
+    all.Run(HalfTheTime());
+}
+
+// The same, while values expire, are refreshed, stand in, and errors are kept.
+void PassQuickly(memo_options *o) {
+    o->ttl_ns = 300000;
+    o->idle_ttl_ns = 100000;
+    o->refresh_after_ns = 50000;
+    o->stale_if_error_ns = 200000;
+    o->negative_ttl_ns = 50000;
+    o->backoff_ns = 10000;
+    o->pass_ttl_ns = 50000;
+    o->jitter_percent = 50;
+    o->max_entries = 48;
+}
+
+TEST_P(Stress, ValuesAreSoundAndNeverOutdatedThoughTimePasses) {
+    Everything all(GetParam(), PassQuickly, true);
+
+    all.Run(HalfTheTime());
+}
+
+TEST_P(Stress, ValuesAreSoundThoughThreadsRefreshThemAndLoadsAreCanceled) {
+    Everything all(
+        GetParam(),
+        [](memo_options *o) {
+            PassQuickly(o);
+            o->threads = 2;
+            o->flags = MEMO_CANCEL_UNWANTED;
+        },
+        true);
 
     all.Run(HalfTheTime());
 }
