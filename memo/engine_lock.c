@@ -16,11 +16,3 @@ struct entry *memo_own_locked_(struct shard *s,
     sync_mutex_unlock(&s->mu);
     return garbage;
 }
-
-void memo_drop_garbage_(struct entry *garbage) {
-    while (garbage != NULL) {
-        struct entry *e = garbage;
-        garbage = e->next;
-        memo_entry_unref_(e);  // CALLBACK: may be the last reference
-    }
-}

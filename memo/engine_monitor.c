@@ -5,8 +5,8 @@
 
 // The engine of confinement: the shards of a cache are owned by one monitor.  A
 // step is sent to it as a message, and the caller waits for the reply.  What the
-// step leaves to do (growing, sweeping, reclaiming, destructors) the monitor does
-// after it has replied, so no caller pays for it.
+// step leaves to do (growing, sweeping, reclaiming) the monitor does after it has
+// replied, so no caller pays for it; destructors are the reaper's.
 //
 // Hits are not messages: they read the same tables as with the other engine.
 //
@@ -21,35 +21,10 @@ struct own_op {
     void *arg;
 };
 
-// More than this much garbage doesn't wait for idle time any more.
-#define BACKLOG 1000
-
-// The monitor's thread has what is to be destroyed for itself, so destructors run
-// when it has nothing better to do.
 int memo_monitor_idle_(void *arg) {
     struct memo *m = arg;
-    struct entry *e = m->backlog;
 
-    if (e == NULL) {
-        return 0;
-    }
-    m->backlog = e->next;
-    m->n_backlog--;
-    memo_entry_unref_(e);  // CALLBACK: may be the last reference
-    return 1;
-}
-
-static void put_off(struct memo *m, struct entry *garbage) {
-    while (garbage != NULL) {
-        struct entry *e = garbage;
-        garbage = e->next;
-        e->next = m->backlog;
-        m->backlog = e;
-        m->n_backlog++;
-    }
-    if (m->n_backlog > BACKLOG) {
-        (void)memo_monitor_idle_(m);
-    }
+    return memo_reaper_idle_(m->reaper);
 }
 
 // LIFETIME: op is gone after the reply, and so may be the caller's reason to keep
@@ -67,7 +42,7 @@ static void run_step(struct sync_op *op) {
     garbage = s->garbage;
     s->garbage = NULL;
     sync_mutex_unlock(&s->mu);
-    put_off(s->memo, garbage);
+    memo_reaper_take_(s->memo->reaper, garbage);
     memo_shard_gone_(s);
 }
 
@@ -80,7 +55,7 @@ struct entry *memo_own_by_monitor_(struct shard *s,
     if (sync_monitor_call(s->memo->monitor, &own.op) != 0) {
         return memo_own_locked_(s, step, arg);
     }
-    return NULL;  // the monitor's
+    return memo_reaper_help_(s->memo->reaper);  // the garbage is the monitor's
 }
 
 int memo_monitor_fd(const struct memo *m) {

@@ -142,20 +142,68 @@ void memo_entry_weigh_(const struct memo *m, struct entry *e,
     }
 }
 
+// ------------------------------------------------------------------ the end
+
+// How deep destructors may nest, one storing or invalidating what makes the next
+// one run, before what they leave is put off.
+#define NESTED_MOST 16
+
+static SYNC_THREAD_LOCAL(uint32_t, depth);           // in so many destructors
+static SYNC_THREAD_LOCAL(struct entry *, put_off);  // for the outermost
+
+int memo_in_destructor_(void) {
+    return SYNC_TLS(depth) != 0;
+}
+
+void memo_drop_garbage_(struct entry *garbage) {
+    while (garbage != NULL) {
+        struct entry *e = garbage;
+        garbage = e->next;
+        if (SYNC_TLS(depth) < NESTED_MOST) {
+            memo_entry_unref_(e);  // CALLBACK: may be the last reference
+        } else {
+            e->next = SYNC_TLS(put_off);
+            SYNC_TLS(put_off) = e;
+        }
+    }
+}
+
+static const struct adopted *adopted_by(const struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word);
+
+    return word & ENTRY_ADOPTED ? entry_value(e, entry_key_size(word)) : NULL;
+}
+
+int memo_entry_has_destructor_(const struct entry *e) {
+    const struct adopted *a = adopted_by(e);
+
+    return a != NULL && a->free_fn != NULL;
+}
+
+static void call_destructor(const struct adopted *a) {
+    struct entry *e;
+
+    SYNC_TLS(depth)++;
+    a->free_fn(a->free_arg, a->data, a->size);  // CALLBACK
+    while (SYNC_TLS(depth) == 1 && (e = SYNC_TLS(put_off)) != NULL) {
+        SYNC_TLS(put_off) = e->next;
+        memo_entry_unref_(e);  // CALLBACK
+    }
+    SYNC_TLS(depth)--;
+}
+
 static void destroy_entry(struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
     struct shard *s = e->shard;
     size_t bytes = word & ENTRY_RETIRED ? memo_entry_bytes_(s->memo, e) : 0;
+    const struct adopted *a = adopted_by(e);
 
-    if (word & ENTRY_ADOPTED) {
-        const struct adopted *a = entry_value(e, key_size);
-        if (a->free_fn != NULL) {
-            a->free_fn(a->free_arg, a->data, a->size);  // CALLBACK
-        }
-        if (a->allocated != 0) {
-            memo_dealloc_(s->memo, a->data, a->allocated);
-        }
+    if (a != NULL && a->free_fn != NULL) {
+        call_destructor(a);
+    }
+    if (a != NULL && a->allocated != 0) {
+        memo_dealloc_(s->memo, a->data, a->allocated);
     }
     memo_dealloc_(s->memo, (unsigned char *)e - s->memo->prefix_size,
                   allocated_size(s->memo, key_size, e->value_size));

@@ -12,6 +12,7 @@
 //     entry.c        one result: made, pinned, counted, destroyed
 //     engine_lock.c     who owns a shard: whoever holds its mutex
 //     engine_monitor.c                   or the monitor it is confined to
+//     reaper.c       destructors, out of the monitor's way
 #ifndef MEMO_MEMO_INTERNAL_H_
 #define MEMO_MEMO_INTERNAL_H_
 
@@ -185,6 +186,12 @@ SYNC_INLINE void memo_entry_ref_(struct entry *e) {
     (void)SYNC_ADD(&e->refs, 1);
 }
 void memo_entry_unref_(struct entry *e);
+
+// Whether destroying e calls a destructor of the user's.
+int memo_entry_has_destructor_(const struct entry *e);
+
+// Whether the calling thread is in a destructor, of any cache.
+int memo_in_destructor_(void);
 
 // Hand e out in *out, by a reference of the caller's that *out takes over.
 void memo_entry_hand_out_(struct entry *e, uint32_t from,
@@ -400,6 +407,7 @@ struct memo {
     int early_refresh;
     int clock_is_monotonic;  // the same as sync_clock_now_ns()
     struct sync_monitor *monitor;   // NULL: engine_lock
+    struct reaper *reaper;          // beside monitor
     struct memo_executor executor;  // submit is NULL: the caller's thread
     struct pool *pool;              // memo's own executor, or NULL
     memo_load_many_fn *load_many;
@@ -412,10 +420,6 @@ struct memo {
     size_t pages_size;
     void *block;  // what the allocator gave for this struct and the shards
     size_t block_size;
-
-    // Owned by the monitor's thread, and by memo_free() when that has ended.
-    struct entry *backlog;  // to be destroyed in idle time
-    uint64_t n_backlog;
 
     // Guarded by the orphans' mutex, in life.c.
     struct memo *next_orphan;
@@ -464,6 +468,11 @@ SYNC_INLINE int64_t memo_now_(struct memo *m) {
     return m->clock.now_ns(m->clock.state);
 }
 
+// Sleep while *word is value: until it is woken (0, also for no reason), or until
+// deadline_ns on the cache's clock (MEMO_ETIMEDOUT).
+int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,
+                int64_t deadline_ns);
+
 // A replaced clock may move without a sleeper being told: look at it so often.
 #define MEMO_LOOK_AT_CLOCK_NS (5 * 1000 * 1000)
 
@@ -485,7 +494,8 @@ struct entry *memo_own_by_monitor_(struct shard *s,
                                    void (*step)(struct shard *s, void *arg),
                                    void *arg);
 
-// Destroy garbage.  CALLBACK: destructors, nothing locked.
+// Destroy garbage.  CALLBACK: destructors, nothing locked.  Deep inside other
+// destructors it is left to the outermost, so that they can't overrun the stack.
 void memo_drop_garbage_(struct entry *garbage);
 
 // For those who have something to do first.
@@ -503,8 +513,32 @@ SYNC_INLINE void memo_own_(struct shard *s,
     memo_drop_garbage_(memo_own_only_(s, step, arg));
 }
 
-// Destroy one thing that the monitor has put off; return whether there was one.
+// What the monitor does when it has nothing better to do.
 int memo_monitor_idle_(void *memo);
+
+// A reaper, with a thread of its own, or a task of the executor, if there is one,
+// or neither; NULL: out of memory.
+struct reaper *memo_reaper_new_(int own_thread,
+                                const struct memo_executor *executor);
+
+// Destroy garbage by and by.  Threads: the monitor's.
+void memo_reaper_take_(struct reaper *r, struct entry *garbage);
+
+// Give something of what was left for idle time back to the allocator; return
+// whether there was anything.
+int memo_reaper_idle_(struct reaper *r);
+
+// What the caller is to destroy, because destructors have fallen behind, as
+// garbage; or NULL.
+struct entry *memo_reaper_help_(struct reaper *r);
+
+// Destroy all there is, and wait until what others are destroying is, unless this
+// is a destructor.  Return 0 or MEMO_ETIMEDOUT.  CALLBACK, nothing locked.
+int memo_reaper_drain_(struct memo *m, int64_t deadline_ns);
+
+// Destroy all there is, and end the thread: nothing will be taken any more.
+void memo_reaper_stop_(struct reaper *r);
+void memo_reaper_free_(struct reaper *r);
 
 // What a step leaves to do: a bounded amount of growing, sweeping, reclaiming.
 void memo_tidy_owned_(struct shard *s);

@@ -143,6 +143,7 @@ static void free_core(struct memo *m) {
 
     remove_orphan(m);
     sync_monitor_free(m->monitor);
+    memo_reaper_free_(m->reaper);
     sync_tally_free(m->tally);
     sync_pages_release(m->pages, m->pages_size);
     allocator.free(allocator.state, m->block, m->block_size);
@@ -404,7 +405,9 @@ static int start_engine(struct memo *m, uint32_t engine) {
     if (engine == MEMO_ENGINE_LOCK) {
         return 0;
     }
-    if (sync_monitor_new(engine == MEMO_ENGINE_MONITOR, 0, &m->monitor) != 0) {
+    m->reaper = memo_reaper_new_(engine == MEMO_ENGINE_MONITOR, &m->executor);
+    if (m->reaper == NULL ||
+        sync_monitor_new(engine == MEMO_ENGINE_MONITOR, 0, &m->monitor) != 0) {
         return MEMO_ENOMEM;
     }
     sync_monitor_on_idle(m->monitor, memo_monitor_idle_, m);
@@ -485,8 +488,9 @@ int memo_new(const struct memo_options *options, struct memo **out) {
         memo_dealloc_(m, m->block, m->block_size);
         return MEMO_ENOMEM;
     }
-    if (init_shards(m, n_shards) != 0 || start_engine(m, o.engine) != 0 ||
-        start_pool(m, o.threads) != 0) {
+    if (init_shards(m, n_shards) != 0 || start_pool(m, o.threads) != 0 ||
+        start_engine(m, o.engine) != 0) {
+        memo_pool_free_(m->pool, 1);
         free_core(m);
         return MEMO_ENOMEM;
     }
@@ -524,24 +528,39 @@ static void close_shards(struct memo *m) {
     }
 }
 
-// Wait until no load runs but those excused.
-static int drain(struct memo *m, int64_t deadline_ns) {
-    for (;;) {
-        uint32_t left = SYNC_LOAD_ACQ(&m->draining);  // ORDER(drain) wait:B
-        int64_t until = deadline_ns;
-        if (left == 0) {
-            return 0;
-        }
-        if (deadline_ns != MEMO_NEVER && memo_now_(m) >= deadline_ns) {
-            return MEMO_ETIMEDOUT;
-        }
-        if (deadline_ns != MEMO_NEVER && !m->clock_is_monotonic) {
-            until = sync_clock_now_ns() + MEMO_LOOK_AT_CLOCK_NS;
-        }
-        (void)sync_futex_wait(&m->draining, left, until);
+int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,
+                int64_t deadline_ns) {
+    int64_t until = deadline_ns;
+
+    if (deadline_ns != MEMO_NEVER && memo_now_(m) >= deadline_ns) {
+        return MEMO_ETIMEDOUT;
     }
+    if (deadline_ns != MEMO_NEVER && !m->clock_is_monotonic) {
+        until = sync_clock_now_ns() + MEMO_LOOK_AT_CLOCK_NS;
+    }
+    (void)sync_futex_wait(word, value, until);
+    return 0;
 }
 
+// Wait until no load runs but those excused.
+static int drain(struct memo *m, int64_t deadline_ns) {
+    uint32_t left;
+    int error = 0;
+
+    // ORDER(drain) wait:B
+    while (error == 0 && (left = SYNC_LOAD_ACQ(&m->draining)) != 0) {
+        error = memo_sleep_(m, &m->draining, left, deadline_ns);
+    }
+    return error;
+}
+
+static void do_nothing(struct shard *s, void *unused) {
+    (void)s;
+    (void)unused;
+}
+
+// Drop what is out of date, and have it reclaimed.  Under a monitor, the reaper
+// has what that gave when this returns: a step is over before the next begins.
 static void drop_everything(struct memo *m) {
     uint64_t i;
 
@@ -551,10 +570,13 @@ static void drop_everything(struct memo *m) {
             memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
         } while (u.next_ns == u.now_ns);
     }
+    if (m->monitor != NULL) {
+        memo_own_(memo_shard_at_(m, 0), do_nothing, NULL);
+    }
 }
 
 int memo_close(struct memo *m, int64_t deadline_ns) {
-    int error;
+    int error, late;
 
     if (m == NULL) {
         return MEMO_EINVAL;
@@ -566,7 +588,8 @@ int memo_close(struct memo *m, int64_t deadline_ns) {
     error = drain(m, deadline_ns);
     memo_excuse_loads_(m, 0);
     drop_everything(m);
-    return error;
+    late = memo_reaper_drain_(m, deadline_ns);
+    return error != 0 ? error : late;
 }
 
 static void see_retired(struct shard *s, void *int_seen) {
@@ -583,6 +606,15 @@ static int has_retired(struct memo *m) {
     return seen;
 }
 
+// From now on, who does something with a shard owns it by its mutex.
+static void stop_monitor(struct memo *m) {
+    if (m->monitor != NULL) {
+        sync_monitor_close(m->monitor);
+        (void)memo_reaper_drain_(m, MEMO_NEVER);
+        memo_reaper_stop_(m->reaper);
+    }
+}
+
 void memo_free(struct memo *m) {
     uint64_t i;
 
@@ -593,15 +625,11 @@ void memo_free(struct memo *m) {
         (void)memo_close(m, MEMO_NEVER);
     }
     look_after_orphans();
+    stop_monitor(m);
     memo_pool_free_(m->pool, SYNC_LOAD_ACQ(&m->draining) == 0);
     drop_everything(m);
     if (has_retired(m)) {
         add_orphan(m);
-    }
-    if (m->monitor != NULL) {
-        sync_monitor_close(m->monitor);
-        while (memo_monitor_idle_(m)) {
-        }
     }
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_shard_gone_(memo_shard_at_(m, i));

@@ -121,7 +121,8 @@ struct memo_value {
 typedef int memo_load_fn(void *arg, struct memo_load *load);
 
 // Destroy an adopted value.  Called exactly once, after the last release, with
-// nothing locked, in any thread.  May call any function of the cache.
+// nothing locked, in any thread.  May call any function of the cache, and wait
+// for its loads.  It must return: neither end its thread nor throw.
 typedef void memo_free_fn(void *arg, void *data, size_t size);
 
 // Where memory comes from.  alloc returns memory aligned for any type, or NULL.
@@ -170,12 +171,17 @@ enum memo_engine {
     // Whoever misses, under a mutex of one of the shards.
     MEMO_ENGINE_LOCK = 0,
     // A thread of memo's own.  A miss sends it a message and waits for the reply;
-    // it takes over all upkeep, destructors included.  So a destructor must not
-    // wait for another thread: all who miss wait for it meanwhile, and a load
-    // can't end.
+    // it takes over all upkeep.  It never calls a load, a completion or a
+    // destructor: those of what it reclaims run in a second thread, started when
+    // there is a first one.  If they are slower than what makes work for them, and
+    // more than 1000 values or 64 MiB wait for it, each call that writes runs one
+    // destructor itself, so that what is retired stays bounded.
     MEMO_ENGINE_MONITOR = 1,
     // The same, without a thread: the caller's event loop runs the monitor, see
-    // memo_monitor_run().  Other threads that miss wait until it does.
+    // memo_monitor_run().  Other threads that miss wait until it does.  Destructors
+    // run on the executor (options.executor or threads), if there is one; else in
+    // the loop, when it has nothing better to do: then one that waits for another
+    // thread stops all who miss.
     MEMO_ENGINE_LOOP = 2,
 };
 
@@ -347,12 +353,14 @@ MEMO_API int memo_new(const struct memo_options *options, struct memo **out);
 // for.  Closing again waits again.
 //
 // Return 0; MEMO_ETIMEDOUT if loads are still running (their results will be
-// destroyed when they come); or MEMO_EINVAL.
+// destroyed when they come), or, with a monitor, destructors in other threads; or
+// MEMO_EINVAL.
 //
 // Owner:   the cache stays the caller's: calls return MEMO_ECLOSED until
 //          memo_free().
 // Threads: any, while other threads are in any function of the cache.
-// Blocks:  until running loads have ended, or deadline_ns on the cache's clock.
+// Blocks:  until running loads have ended, or deadline_ns on the cache's clock; and
+//          for destructors.  One called by a destructor waits for no other.
 // Locks:   none held while destructors run.
 MEMO_API int memo_close(struct memo *m, int64_t deadline_ns);
 

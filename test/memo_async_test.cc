@@ -613,7 +613,7 @@ LoadFunction Brackets() {
 }
 
 TEST(Loop, AnEpollLoopIsTheMonitor) {
-    Cache cache({"loop", 0, MEMO_ENGINE_LOOP}, Brackets());
+    Cache cache({"loop", 1, MEMO_ENGINE_LOOP}, Brackets());
     int loop = epoll_create1(0);
     epoll_event event = {};
     std::atomic<bool> done{false};
@@ -641,7 +641,7 @@ TEST(Loop, AnEpollLoopIsTheMonitor) {
 }
 
 TEST(Loop, ALibuvLoopIsTheMonitor) {
-    Cache cache({"loop", 0, MEMO_ENGINE_LOOP}, Brackets());
+    Cache cache({"loop", 1, MEMO_ENGINE_LOOP}, Brackets());
     struct State {
         Cache *cache;
         std::atomic<bool> done;

@@ -412,6 +412,24 @@ TEST_P(Get, WhatIsHeldWithoutBeingResidentIsCounted) {
     EXPECT_EQ(cache.Stats().retired_bytes, 0u);
 }
 
+// V2: also while its destructor runs.
+TEST_P(Get, WhatIsBeingDestroyedIsCounted) {
+    Gate gate;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) { return cache.objects.Adopt(l, "object"); },
+        LetDestructorsWait);
+    cache.objects.on_destroy = [&](const std::string &) { gate.Wait(); };
+
+    cache.Get("k");
+    Thread dropper([&] { EXPECT_EQ(cache.Invalidate("k"), 0); });
+    Await([&] { return gate.Waiting() == 1; });
+    EXPECT_EQ(cache.Stats().retired, 1u);
+    gate.Open();
+    dropper.Join();
+    cache.AwaitNoneRetired();
+}
+
 TEST_P(Get, HitsOfAllThreadsAreCounted) {
     const int kThreads = 40, kHits = 1000;
     Cache cache(GetParam());

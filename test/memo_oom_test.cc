@@ -15,7 +15,7 @@
 
 namespace {
 
-MEMO_SUITE(Oom);
+MEMO_LONG_SUITE(Oom);
 
 bool IsFine(int error) {
     return error == 0 || error == MEMO_ENOMEM;

@@ -22,7 +22,7 @@
 
 namespace {
 
-MEMO_SUITE(Stress);
+MEMO_LONG_SUITE(Stress);
 
 constexpr int kThreads = 4;
 constexpr int kKeys = 64;

@@ -18,7 +18,7 @@
 
 namespace {
 
-MEMO_SUITE(Table);
+MEMO_LONG_SUITE(Table);
 
 // Many, but fewer where everything is ten times slower.
 constexpr int Many(int n) {

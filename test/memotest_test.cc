@@ -27,7 +27,7 @@
 
 namespace {
 
-MEMO_SUITE(Memotest);
+MEMO_LONG_SUITE(Memotest);
 
 constexpr int Many(int n) {
     return MEMO_TEST_SANITIZED ? n / 10 : n;

@@ -5,8 +5,13 @@
 
 #include <gtest/gtest.h>
 
+#include <poll.h>
+
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,6 +39,44 @@ inline int LoadInBrackets(memo_load *l) {
     return Return(l, "<" + KeyOf(l) + ">");
 }
 
+// Let destructors wait for whatever they like: a loop has no place for that but
+// an executor.
+inline void LetDestructorsWait(memo_options *options) {
+    if (options->engine == MEMO_ENGINE_LOOP) {
+        options->threads = 2;
+    }
+}
+
+// A thread that is the event loop of a cache under MEMO_ENGINE_LOOP.
+class Loop {
+   public:
+    explicit Loop(memo *m) : m_(m), thread_([this] { Run(); }) {
+        Await([this] { return running_.load(); });
+    }
+
+    // From now on the calling thread is the monitor's.
+    ~Loop() {
+        stop_ = true;
+        thread_.join();
+        EXPECT_EQ(memo_monitor_run(m_, 0), 0);
+    }
+
+   private:
+    void Run() {
+        while (!stop_) {
+            pollfd fd = {memo_monitor_fd(m_), POLLIN, 0};
+            poll(&fd, 1, 1);
+            EXPECT_GE(memo_monitor_run(m_, 64), 0);
+            running_ = true;
+        }
+    }
+
+    memo *m_;
+    std::atomic<bool> stop_{false};
+    std::atomic<bool> running_{false};
+    std::thread thread_;
+};
+
 class Cache {
    public:
     explicit Cache(const Config &config, LoadFunction load = LoadInBrackets,
@@ -50,6 +93,9 @@ class Cache {
             tweak(&options);
         }
         EXPECT_EQ(memo_new(&options, &m_), 0);
+        if (config.engine == MEMO_ENGINE_LOOP && config.shards == 0) {
+            loop_.reset(new Loop(m_));
+        }
     }
 
     ~Cache() {
@@ -61,6 +107,7 @@ class Cache {
 
     // End the cache before its time.
     void Free() {
+        loop_.reset();
         memo_check(m_);
         memo_free(std::exchange(m_, nullptr));
     }
@@ -131,14 +178,19 @@ class Cache {
    private:
     LoadFunction load_;
     memo *m_ = nullptr;
+    std::unique_ptr<Loop> loop_;
 };
 
 // A suite of tests that every configuration must pass:
 //     MEMO_SUITE(Load);
 //     TEST_P(Load, EqualKeysRunOnce) { Cache cache(GetParam(), ...); ... }
-#define MEMO_SUITE(suite)                               \
+#define MEMO_SUITE(suite) MEMO_SUITE_IN(suite, ConfigsWithLoop())
+
+// One that would take too long in a loop.
+#define MEMO_LONG_SUITE(suite) MEMO_SUITE_IN(suite, Configs())
+
+#define MEMO_SUITE_IN(suite, configs)                       \
     class suite : public testing::TestWithParam<Config> {}; \
-    INSTANTIATE_TEST_SUITE_P(Engines, suite,            \
-                             testing::ValuesIn(Configs()), NameOf)
+    INSTANTIATE_TEST_SUITE_P(Engines, suite, testing::ValuesIn(configs), NameOf)
 
 #endif  // MEMO_TEST_SUPPORT_CACHE_H_

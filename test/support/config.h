@@ -24,6 +24,14 @@ inline std::vector<Config> Configs() {
             {"monitor", 0, MEMO_ENGINE_MONITOR}};
 }
 
+// With the monitor in a loop too: the same code, but a miss takes long, for the
+// loop has to come round.
+inline std::vector<Config> ConfigsWithLoop() {
+    std::vector<Config> configs = Configs();
+    configs.push_back({"loop", 0, MEMO_ENGINE_LOOP});
+    return configs;
+}
+
 inline std::string NameOf(const testing::TestParamInfo<Config> &tested) {
     return tested.param.name;
 }

@@ -37,7 +37,9 @@ class PendingCache : public Cache {
     // Start a load and return it.
     memo_load *Start(const std::string &key) {
         memo_wait at_once = Until(1);
+        int before = loads;
         EXPECT_EQ(Get(key, &at_once), Failed(MEMO_ETIMEDOUT));
+        Await([&] { return loads > before; });  // an executor may run it
         return last;
     }
 
