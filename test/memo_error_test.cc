@@ -181,6 +181,23 @@ TEST_P(Backoff, PausesGrowUpToTheMost) {
     }
 }
 
+TEST_P(Backoff, FailuresAreForgottenInTime) {
+    TimedCache cache(
+        GetParam(), [](memo_load *) { return 42; },
+        BackOff(8 * kSecond, 64 * kSecond));
+
+    for (int i = 0; i < 5; i++) {
+        cache.Get("k");
+        cache.clock.Advance(64 * kSecond);
+    }
+    cache.clock.Advance(64 * kSecond);  // as long again
+    int loads = cache.loads;
+    EXPECT_EQ(cache.Get("k"), Failed(42));
+    cache.clock.Advance(8 * kSecond);
+    EXPECT_EQ(cache.Get("k"), Failed(42));
+    EXPECT_EQ(cache.loads, loads + 2);
+}
+
 // Saturating: no number of failures, and no pause, is too large.
 TEST_P(Backoff, NothingOverflows) {
     TimedCache cache(

@@ -349,6 +349,20 @@ TEST_P(Refresh, LimitsAreNoErrorWhereThereIsAnAnswer) {
     EXPECT_EQ(cache.Get("other", &at_once), Failed(MEMO_ETIMEDOUT));
     cache.clock.Advance(kSecond);
     EXPECT_EQ(cache.Get("k"), Hit("old"));
+    memo_bytes key = {"k", 1};
+    memo_value v;
+    int error;
+    EXPECT_EQ(memo_get_many(cache, &key, 1, nullptr, &v, &error), 0);
+    EXPECT_EQ(v.from, uint32_t{MEMO_HIT});
+    memo_release(&v);
+    EXPECT_EQ(memo_get_async(
+                  cache, "k", 1, nullptr,
+                  [](void *, int e, memo_value *got) {
+                      EXPECT_EQ(e, 0);
+                      memo_release(got);
+                  },
+                  nullptr, nullptr),
+              0);
     EXPECT_EQ(cache.loads, 2);
     cache.Finish("x");
     EXPECT_EQ(cache.Get("k"), Hit("old"));
@@ -479,6 +493,41 @@ TEST_P(StaleIfError, WithBackoffItIsThereAtOnce) {
     EXPECT_EQ(cache.loads, 3);
     cache.Finish("new");
     EXPECT_EQ(cache.GetPlain("k"), Hit("new"));
+}
+
+// T4: it stands in for no longer, whenever the next attempt is to be.
+TEST_P(StaleIfError, BackoffDoesNotProlongIt) {
+    LaterCache cache(GetParam(),
+                     StandIn(10 * kSecond, 5 * kSecond, 100 * kSecond));
+
+    cache.Fill("k", "old");
+    cache.at_once = [](memo_load *) { return 7; };
+    cache.clock.Advance(10 * kSecond);
+    EXPECT_EQ(cache.GetPlain("k"), Stale("old"));
+    cache.clock.Advance(5 * kSecond - 1);
+    EXPECT_EQ(cache.GetPlain("k"), Stale("old"));
+    cache.clock.Advance(1);
+    EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.GetPlain("k"), Failed(7));
+}
+
+// An answer makes good for all failures before it.
+TEST_P(StaleIfError, NotModifiedEndsIt) {
+    LaterCache cache(GetParam(),
+                     StandIn(10 * kSecond, 1000 * kSecond, 4 * kSecond));
+
+    cache.Fill("k", "v");
+    for (int round = 0; round < 3; round++) {
+        cache.clock.Advance(10 * kSecond);
+        cache.at_once = [](memo_load *) { return 7; };
+        EXPECT_EQ(cache.GetPlain("k"), Stale("v"));
+        int loads = cache.loads;
+        cache.clock.Advance(4 * kSecond);  // the first pause, in each round
+        cache.at_once = [](memo_load *l) { return memo_load_not_modified(l); };
+        EXPECT_EQ(cache.GetPlain("k"), Loaded("v"));
+        EXPECT_EQ(cache.loads, loads + 1);
+        EXPECT_EQ(cache.GetPlain("k"), Hit("v"));
+    }
 }
 
 // A probe that nobody wants any more mustn't keep all others from trying.

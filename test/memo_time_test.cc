@@ -224,6 +224,47 @@ TEST_P(Ttl, TheClockMayJump) {
     EXPECT_EQ(cache.Stats().entries, 0u);
 }
 
+// Nothing is lost that was stored in a past which the cache has seen end.
+TEST_P(Ttl, WhatExpiresInThePastGoesAtOnce) {
+    TimedCache cache(GetParam(), Fresh(kSecond));
+
+    for (int i = 0; i < 100; i++) {
+        cache.Get("a" + Key(i));
+    }
+    cache.Maintain();
+    cache.clock.Advance(-100 * kSecond);
+    for (int i = 0; i < 100; i++) {
+        cache.Get("b" + Key(i));
+        cache.clock.Advance(kSecond / 2);
+    }
+    cache.clock.Advance(51 * kSecond);
+    cache.Maintain();
+    EXPECT_EQ(cache.Stats().entries, 0u);
+}
+
+// More in one slot of the wheel than one step looks at, and others come meanwhile.
+TEST_P(Ttl, ManyMayExpireTogether) {
+    std::mt19937_64 random(7);
+    TimedCache cache(GetParam(), Fresh(100000 * kSecond));
+
+    for (int i = 0; i < 3000; i++) {
+        cache.Get(Key(i));
+    }
+    cache.clock.Advance(100000 * kSecond);
+    for (int i = 0; i < 300; i++) {
+        memo_put_options put = {sizeof(put), int64_t(random() >> (14 + i % 40)),
+                                0};
+        memo_put_with(cache, ("n" + Key(i)).data(), Key(i).size() + 1, "v", 1,
+                      &put);
+        cache.clock.Advance(int64_t(random() % kSecond));
+        memo_maintain(cache, cache.clock.Now());
+        memo_check(cache);
+    }
+    cache.clock.Advance(int64_t{1} << 62);
+    EXPECT_EQ(cache.Maintain(), MEMO_NEVER);
+    EXPECT_EQ(cache.Stats().entries, 0u);
+}
+
 // What has expired goes by itself: with upkeep...
 TEST_P(Ttl, MaintenanceDropsWhatHasExpired) {
     TimedCache cache(GetParam(), Fresh(10 * kSecond));
