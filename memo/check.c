@@ -57,34 +57,63 @@ static uint64_t count_flights(const struct shard *s,
     return n + 1;
 }
 
-static void check_queue(struct shard *s, enum queue_name name,
-                        struct measure *sum) {
-    const struct queue *q = &s->policy->queue[name];
+// One list of the queue of that name.
+static void check_list(struct shard *s, const struct list *list,
+                       enum queue_name name, struct queue *sum,
+                       uint64_t *weight) {
     const struct entry *e, *newer = NULL;
-    uint64_t n = 0, size = 0;
 
-    for (e = q->newest; e != NULL; newer = e, e = e->next) {
+    for (e = list->newest; e != NULL; newer = e, e = e->next) {
         uint64_t word = SYNC_LOAD(&e->word);
-        n++;
-        size += memo_policy_size_of_(s, e);
-        sum->weight += s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
+        sum->n++;
+        sum->size += memo_policy_size_of_(s, e);
+        *weight += s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
         require(e->prev == newer, "queues");
         require((word & ENTRY_RETIRED) == 0, "queues");
         require((word & ENTRY_QUEUE) >> ENTRY_QUEUE_SHIFT == (uint64_t)name,
                 "queues");
     }
-    require(q->oldest == newer && q->n == n && q->size == size, "queues");
-    sum->entries += n;
+    require(list->oldest == newer, "queues");
+}
+
+static void check_values(struct shard *s, struct queue *sum,
+                         uint64_t *weight) {
+    const struct values *v = s->policy->values;
+    const struct entry *e;
+    unsigned i;
+
+    for (i = 0; i < VALUE_CLASSES; i++) {
+        check_list(s, &v->list[i], QUEUE_MAIN, sum, weight);
+        e = v->list[i].oldest;
+        require((v->in_use >> i & 1) == (e != NULL), "classes");
+        require(e == NULL ||
+                    !(v->rank[i] < entry_worth(s->memo, e)->rank ||
+                      v->rank[i] > entry_worth(s->memo, e)->rank),
+                "classes");
+        for (; e != NULL; e = e->prev) {
+            require(memo_policy_class_of_(s, e) == i, "classes");
+        }
+    }
 }
 
 static void check_policy(struct shard *s) {
-    struct measure sum = {0, 0, 0};
+    const struct policy *p = s->policy;
+    uint64_t entries = 0, weight = 0;
+    enum queue_name name;
 
-    check_queue(s, QUEUE_YOUNG, &sum);
-    check_queue(s, QUEUE_OLD, &sum);
-    check_queue(s, QUEUE_MAIN, &sum);
-    require(sum.entries == s->table.n_entries, "queues");
-    require(sum.weight == s->policy->weight, "queues");
+    for (name = QUEUE_YOUNG; name <= QUEUE_MAIN; name++) {
+        struct queue sum = {{NULL, NULL}, 0, 0};
+        check_list(s, &p->queue[name].list, name, &sum, &weight);
+        if (name == QUEUE_MAIN && p->values != NULL) {
+            require(sum.n == 0, "classes");
+            check_values(s, &sum, &weight);
+        }
+        require(p->queue[name].n == sum.n, "queues");
+        require(p->queue[name].size == sum.size, "queues");
+        entries += sum.n;
+    }
+    require(entries == s->table.n_entries, "queues");
+    require(weight == p->weight, "queues");
     require(!memo_policy_is_full_(s), "bounds");
 }
 

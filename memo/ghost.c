@@ -2,18 +2,21 @@
 
 #include "sync/machine.h"
 
-// A hash table of buckets of 8 cells, which grows by one bucket at a time
-// (linear hashing), as the number of entries does.  A cell is 0, or
+// A hash table of buckets of 8 cells.  A cell is 0, or
 //
 //     bits  0..15  stamp
 //     bit  16      whether it is GHOST_OF_MAIN
 //     bits 17..31  fingerprint, not 0
+//
+// Whatever its size, hashes are spread evenly over it; so when it grows, ghosts
+// aren't found any more.  That is seldom: nothing is evicted, and so there are
+// none, until a cache is full.
 
 #define CELLS 8
 #define CELLS_PER_ENTRY 2
+#define GROWS_BY_PART 4  // a quarter
 #define CELL_MAIN (UINT32_C(1) << 16)
 #define CELL_PRINT_SHIFT 17
-#define COMMIT_AT_ONCE ((size_t)1 << 16)
 
 struct bucket_of_ghosts {
     uint32_t cell[CELLS];
@@ -23,30 +26,32 @@ void memo_ghosts_init_(struct ghosts *g, void *pages, size_t size) {
     g->buckets = pages;
     g->n_buckets = 0;
     g->max_buckets = size / sizeof(struct bucket_of_ghosts);
-    g->committed = 0;
 }
 
 uint64_t memo_ghosts_bytes_(const struct ghosts *g) {
     return g->n_buckets * sizeof(struct bucket_of_ghosts);
 }
 
-static int commit_some(struct ghosts *g) {
-    size_t left =
-        g->max_buckets * sizeof(struct bucket_of_ghosts) - g->committed;
-    size_t more = left < COMMIT_AT_ONCE ? left : COMMIT_AT_ONCE;
-    int error = sync_pages_commit(g->buckets + g->committed, more);
+static uint64_t buckets_for(uint64_t n) {
+    return (n * CELLS_PER_ENTRY + CELLS - 1) / CELLS;
+}
 
-    g->committed += error == 0 ? more : 0;
-    return error;
+uint64_t memo_ghosts_bytes_for_(uint64_t n) {
+    return buckets_for(n) * sizeof(struct bucket_of_ghosts);
 }
 
 void memo_ghosts_fit_(struct ghosts *g, uint64_t n) {
-    while (g->n_buckets * CELLS < n * CELLS_PER_ENTRY &&
-           g->n_buckets < g->max_buckets) {
-        if (memo_ghosts_bytes_(g) == g->committed && commit_some(g) != 0) {
-            return;
-        }
-        g->n_buckets++;
+    uint64_t wanted = buckets_for(n);
+
+    if (wanted > g->max_buckets) {
+        wanted = g->max_buckets;
+    }
+    if (wanted <= g->n_buckets + g->n_buckets / GROWS_BY_PART) {
+        return;
+    }
+    if (sync_pages_commit(g->buckets,
+                          wanted * sizeof(struct bucket_of_ghosts)) == 0) {
+        g->n_buckets = wanted;
     }
 }
 
@@ -64,15 +69,8 @@ static uint32_t fingerprint(uint64_t hash) {
 
 static struct bucket_of_ghosts *bucket_at(const struct ghosts *g,
                                           uint64_t hash) {
-    uint64_t level = 1, i;
+    uint64_t i = (mix(hash) >> 32) * g->n_buckets >> 32;
 
-    while (level < g->n_buckets) {
-        level *= 2;
-    }
-    i = (mix(hash) >> 32) & (level - 1);
-    if (i >= g->n_buckets) {
-        i -= level / 2;
-    }
     i *= sizeof(struct bucket_of_ghosts);
     return (struct bucket_of_ghosts *)(void *)(g->buckets + i);
 }

@@ -29,14 +29,16 @@ struct ghost_clocks {
 struct ghosts {
     unsigned char *buckets;
     uint64_t n_buckets, max_buckets;
-    uint64_t committed;  // bytes
 };
 
 // None yet, to be kept in the size bytes at pages, which are reserved.
 void memo_ghosts_init_(struct ghosts *g, void *pages, size_t size);
 
+// What there is to remember of a cache of n entries, in bytes.
+uint64_t memo_ghosts_bytes_for_(uint64_t n);
+
 // Make room for n entries' ghosts, as far as there is memory.  It never
-// shrinks.
+// shrinks; it grows by a quarter or more, and forgets what there was.
 void memo_ghosts_fit_(struct ghosts *g, uint64_t n);
 
 // Remember hash, in the place of the oldest that share its bucket.

@@ -6,6 +6,7 @@
 //     expire.c/.h    what time means: fresh, to be refreshed, expired
 //     wheel.c/.h     the timer wheel
 //     policy.c/.h    what goes first in a bounded cache
+//     victim.c       what goes first of its main part
 //     ghost.c/.h     what is remembered of evicted keys
 //     flight.c       one load in progress, and the map of them
 //     table.c/.h     resident entries; lock-free readers
@@ -33,6 +34,7 @@
 //
 //     bits  0..1    queue: the policy's
 //     bits  2..17   stamp: the policy's clock when e entered its queue
+//     bits 18..19   ENTRY_FRESH, ENTRY_RETURNED: the policy's
 //     bits 20..43   size of the key
 //     bits 44..45   uses, saturating: how often hit since the policy looked
 //     bits 46..51   ENTRY_*
@@ -84,10 +86,10 @@ struct entry_prefix {
     SYNC_ATOMIC(int64_t) check_ns;  // Atomic.  A hit before it is a fresh value
     // Const after init.
     uint32_t weight;  // under max_weight
-    uint32_t cost;    // of its load, in units of the policy
+    uint32_t unused;
 };
 
-#define PREFIX_OF_WEIGHT 16  // weight and cost
+#define PREFIX_OF_WEIGHT 16  // what is from check_ns on
 #define PREFIX_OF_TTL 32     // and what the wheel and hits need
 #define PREFIX_OF_FRESHNESS 64
 
@@ -95,6 +97,10 @@ struct entry_prefix {
 #define ENTRY_QUEUE (UINT64_C(3) << ENTRY_QUEUE_SHIFT)
 #define ENTRY_STAMP_SHIFT 2
 #define ENTRY_STAMP (UINT64_C(0xffff) << ENTRY_STAMP_SHIFT)
+#define ENTRY_FRESH (UINT64_C(1) << 18)     // in main, and not looked at yet
+#define ENTRY_RETURNED (UINT64_C(1) << 19)  // fresh, and came by its ghost
+#define ENTRY_OF_POLICY \
+    (ENTRY_QUEUE | ENTRY_FRESH | ENTRY_RETURNED | ENTRY_STAMP)
 #define ENTRY_KEY_SHIFT 20
 #define ENTRY_USES_SHIFT 44
 #define ENTRY_USES (UINT64_C(3) << ENTRY_USES_SHIFT)
@@ -107,6 +113,14 @@ struct entry_prefix {
 #define ENTRY_NONE (UINT64_C(1) << 51)     // in no entry: see shard.stamp
 #define ENTRY_GENERATION_SHIFT 52
 #define ENTRY_GENERATION (UINT64_C(0xfff) << ENTRY_GENERATION_SHIFT)
+
+// What a cache whose policy looks at values knows of an entry; in front of all
+// else.  Owned by the shard's owner.
+struct entry_worth {
+    double rank;  // on which the policy decides
+    float value;
+    float cost;   // ns, of its load; 0: it wasn't loaded
+};
 
 // What an entry is.  Hits take values only; the others, which exist only where
 // there are times, are looked at with more care.
@@ -391,6 +405,7 @@ struct memo {
     unsigned char *shards;  // n_shards structs, SHARD_SIZE apart
     uint64_t shard_mask;    // (n_shards - 1) * SHARD_SIZE: counts bytes
     struct policy *policies;  // one a shard; NULL: the cache isn't bounded
+    uint32_t policy;          // enum memo_policy
     uint64_t tally;  // of hits, or SYNC_TALLY_NONE: then hits counts, and the
                      // shards' stamps make every hit take the long way
     memo_load_fn *load;
@@ -448,6 +463,13 @@ SYNC_INLINE struct shard *memo_shard_at_(const struct memo *m, uint64_t i) {
 SYNC_INLINE struct shard *memo_shard_of_(const struct memo *m, uint64_t hash) {
     return (struct shard *)(void *)(m->shards + ((hash >> HASH_SHARD_SHIFT) &
                                                  m->shard_mask));
+}
+
+// What e is worth, in a cache where that counts.
+SYNC_INLINE struct entry_worth *entry_worth(const struct memo *m,
+                                            const struct entry *e) {
+    return (struct entry_worth *)(void *)((unsigned char *)(uintptr_t)e -
+                                          m->prefix_size);
 }
 
 // Count a hit whose pin doesn't say where.

@@ -207,12 +207,13 @@ static int are_bad_times(const struct memo_options *o) {
            o->stale_if_error_ns < 0 || o->negative_ttl_ns < 0 ||
            o->pass_ttl_ns < 0 || o->backoff_ns < 0 || o->backoff_max_ns < 0 ||
            (o->backoff_max_ns != 0 && o->backoff_max_ns < o->backoff_ns) ||
-           o->jitter_percent > 100 || o->zero != 0;
+           o->jitter_percent > 100;
 }
 
 static int are_bad_options(const struct memo_options *o) {
     return are_bad_times(o) || o->load == NULL || (o->flags & ~(MEMO_CANCEL_UNWANTED | MEMO_EARLY_REFRESH)) != 0 ||
-           o->engine > MEMO_ENGINE_LOOP || o->threads > THREADS_MOST ||
+           o->engine > MEMO_ENGINE_LOOP || o->policy > MEMO_POLICY_COST ||
+           o->threads > THREADS_MOST ||
            (o->threads != 0 && o->executor != NULL) ||
            (o->executor != NULL && o->executor->submit == NULL) ||
            o->shards > SHARDS_MOST ||
@@ -247,6 +248,15 @@ static uint32_t choose_shards(const struct memo_options *o) {
 
 static int is_bounded(const struct memo_options *o) {
     return o->max_entries != 0 || o->max_bytes != 0 || o->max_weight != 0;
+}
+
+// What the policy of a shard needs.
+static size_t policy_size(const struct memo_options *o) {
+    if (!is_bounded(o)) {
+        return 0;
+    }
+    return sizeof(struct policy) +
+           (o->policy == MEMO_POLICY_USE ? 0 : sizeof(struct values));
 }
 
 // ------------------------------------------------------------------ times
@@ -332,6 +342,10 @@ static void set_options(struct memo *m, const struct memo_options *o,
     m->weight_arg = o->weight_arg;
     m->prefix_size = o->max_weight != 0 ? PREFIX_OF_WEIGHT : 0;
     set_times(m, o);
+    m->policy = is_bounded(o) ? o->policy : MEMO_POLICY_USE;
+    if (m->policy != MEMO_POLICY_USE) {
+        m->prefix_size += sizeof(struct entry_worth);
+    }
     m->cancel_unwanted = (o->flags & MEMO_CANCEL_UNWANTED) != 0;
     if (o->hash_seed == NULL) {
         sync_random(&m->seed, sizeof(m->seed));
@@ -368,12 +382,14 @@ static void init_policy(struct memo *m, uint64_t i, size_t pages_size) {
                             share_of(m, m->max_bytes, i),
                             share_of(m, m->max_weight, i)};
 
+    struct values *values = (struct values *)(m->policies + memo_n_shards_(m));
     struct ghosts ghosts;
 
     s->policy = m->policies + i;
     s->table.limit -= pages_size / GHOSTS_SHARE;
     memo_ghosts_init_(&ghosts, s->table.limit, pages_size / GHOSTS_SHARE);
-    memo_policy_init_(s, limit, ghosts);
+    memo_policy_init_(s, limit, ghosts,
+                      m->policy == MEMO_POLICY_USE ? NULL : values + i);
 }
 
 static int init_shards(struct memo *m, uint64_t n_shards) {
@@ -429,10 +445,11 @@ static int start_pool(struct memo *m, uint32_t n_threads) {
 // One block for the cache, its shards and their policies, from the caller's
 // allocator.
 static struct memo *alloc_core(const struct memo_allocator *allocator,
-                               uint64_t n_shards, int bounded, int timed) {
+                               uint64_t n_shards, size_t policy_size,
+                               int timed) {
     size_t head = align_up(sizeof(struct memo), CORE_ALIGN);
     size_t shards = n_shards * SHARD_SIZE;
-    size_t policies = bounded ? n_shards * sizeof(struct policy) : 0;
+    size_t policies = n_shards * policy_size;
     size_t wheels = timed ? n_shards * sizeof(struct wheel) : 0;
     size_t size = CORE_ALIGN + head + shards + policies + wheels;
     unsigned char *block = allocator->alloc(allocator->state, size);
@@ -447,7 +464,7 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
     m->block_size = size;
     m->shards = (unsigned char *)m + head;
     m->shard_mask = (n_shards - 1) * SHARD_SIZE;
-    if (bounded) {
+    if (policy_size != 0) {
         m->policies = (struct policy *)(void *)(m->shards + shards);
     }
     if (timed) {
@@ -476,7 +493,7 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     (void)sync_heavy_fence_available();
     allocator = o.allocator == NULL ? &by_malloc : o.allocator;
     n_shards = choose_shards(&o);
-    m = alloc_core(allocator, n_shards, is_bounded(&o),
+    m = alloc_core(allocator, n_shards, policy_size(&o),
                    choose_timing(&o) != TIMING_NONE);
     if (m == NULL) {
         return MEMO_ENOMEM;

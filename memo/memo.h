@@ -191,6 +191,18 @@ enum memo_engine {
 typedef uint32_t memo_weight_fn(void *arg, const void *key, size_t key_size,
                                 const void *data, size_t size);
 
+// What a bounded cache looks at when something must go.  How often and how
+// lately a value was used always counts.
+enum memo_policy {
+    // Nothing else: most hits, if values are of one size; most bytes from the
+    // cache, if they aren't.
+    MEMO_POLICY_USE = 0,
+    // And how much of the bound it takes up: most hits.
+    MEMO_POLICY_SIZE = 1,
+    // And how long it took to load, on the cache's clock: least time in loads.
+    MEMO_POLICY_COST = 2,
+};
+
 // Options of memo_new().  Zero in any field but size and load means the default
 // written beside it.  New fields are only ever added at the end.
 struct memo_options {
@@ -232,7 +244,8 @@ struct memo_options {
     uint32_t jitter_percent;          // by up to so much each of these times but
                                       // idle_ttl_ns, stale_if_error_ns and
                                       // backoff_* is shortened, at random
-    uint32_t zero;                    // reserved, must be zero
+    uint32_t policy;                  // enum memo_policy; 16 bytes an entry, but
+                                      // for MEMO_POLICY_USE
 };
 
 // Tell a load when the last who waited for it has given up, and don't keep its

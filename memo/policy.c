@@ -27,13 +27,40 @@
 // Times are measured by what was stored meanwhile, in the unit of the bound:
 // entries, bytes or weight.
 
+// Three things mend what this is weak at.  While the window grows, or shrinks,
+// steadily, it does so in larger steps, to keep up with keys that are wanted
+// for a short time only.  If what left main was never used there, the window
+// grows a little, too.  And if hardly any of what came back into main by its
+// ghost is used there, as when requests go to and fro through all keys, few of
+// those are admitted until that changes.
+//
+// If values count (options.policy), ages are divided by them, main is greedy dual
+// (victim.c), and what leaves the window unused goes over to main if it is worth
+// far more than what is there.
+
 #define WINDOW_PERCENT_FIRST 5
 #define WINDOW_PERCENT_LEAST 1
 #define WINDOW_PERCENT_MOST 80
-#define YOUNG_PERCENT 25
+#define YOUNG_PERCENT 40
 #define MARGIN_PERCENT 20  // "somewhat larger"
 #define GHOST_SPAN 3  // ghosts older than so many times the cache don't count
-#define MAX_STEPS 64  // of the clock, for one eviction
+
+// The window's trend is an average over so many steps, and a part of the cache;
+// at its most, a step is this many times as large again.
+#define TREND_OVER 32
+#define TREND_OVER_PART 20
+#define TREND_MOST 8
+
+// The window grows once for so many that left main and were never used.
+#define IDLERS 32
+
+// If less of what came back is used, only one in so many is admitted.
+#define TRUST_LEAST (ONE / 10)
+#define PROBE_PART 16
+
+// What a ghost, or an entry of the window not used, is taken to have been used.
+#define USES_OF_GHOST 2
+#define USES_OF_UNUSED 0.25
 
 // A stamp is the clock divided so that the cache is about this many units
 // large.
@@ -50,7 +77,7 @@ static uint64_t at_least_1(uint64_t n) {
 }
 
 static uint64_t weight_of(const struct shard *s, const struct entry *e) {
-    return s->memo->prefix_size == 0 ? 0 : entry_prefix(e)->weight;
+    return s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
 }
 
 uint64_t memo_policy_size_of_(const struct shard *s, const struct entry *e) {
@@ -62,10 +89,13 @@ uint64_t memo_policy_size_of_(const struct shard *s, const struct entry *e) {
     return p->limit.bytes == NO_BOUND ? 1 : memo_entry_bytes_(s->memo, e);
 }
 
-// What the shard takes up besides its entries.
+// What the shard takes up besides its entries, with the ghosts that there will
+// be when it is full.
 static uint64_t overhead(const struct shard *s) {
-    return memo_table_bytes_(&s->table) +
-           memo_ghosts_bytes_(&s->policy->ghosts);
+    uint64_t ghosts = memo_ghosts_bytes_(&s->policy->ghosts);
+    uint64_t later = memo_ghosts_bytes_for_(s->table.n_entries);
+
+    return memo_table_bytes_(&s->table) + (ghosts > later ? ghosts : later);
 }
 
 // How much the policy has to share out.
@@ -101,72 +131,21 @@ int memo_policy_has_room_for_(const struct shard *s, const struct entry *e) {
 
 // ------------------------------------------------------------------ stamps
 
-static uint16_t stamp_at(const struct policy *p, uint64_t clock) {
-    return (uint16_t)(clock >> p->unit_shift);
-}
-
 // How far clock has moved since it had the given stamp.
 static uint64_t since(const struct policy *p, uint64_t clock, uint16_t stamp) {
     return (uint64_t)(uint16_t)(stamp_at(p, clock) - stamp) << p->unit_shift;
 }
 
-static uint16_t stamp_of(const struct entry *e) {
-    return (uint16_t)(SYNC_LOAD(&e->word) >> ENTRY_STAMP_SHIFT);
-}
-
 // ------------------------------------------------------------------ queues
 
-static enum queue_name queue_of(const struct entry *e) {
-    return (enum queue_name)((SYNC_LOAD(&e->word) & ENTRY_QUEUE) >>
-                             ENTRY_QUEUE_SHIFT);
+static uint16_t now(const struct policy *p) {
+    return stamp_at(p, p->clock);
 }
 
-static unsigned uses_of(const struct entry *e) {
-    return (unsigned)((SYNC_LOAD(&e->word) & ENTRY_USES) >> ENTRY_USES_SHIFT);
-}
-
-// Change what the policy keeps in e's word, of which readers change the uses.
-static void mark(struct entry *e, enum queue_name name, uint16_t stamp,
-                 unsigned uses) {
-    uint64_t word = SYNC_LOAD(&e->word), to;
-
-    do {
-        to = word & ~(ENTRY_QUEUE | ENTRY_STAMP | ENTRY_USES);
-        to |= (uint64_t)name << ENTRY_QUEUE_SHIFT;
-        to |= (uint64_t)stamp << ENTRY_STAMP_SHIFT;
-        to |= (uint64_t)uses << ENTRY_USES_SHIFT;
-    } while (!SYNC_CAS(&e->word, &word, to));
-}
-
-static void push(struct shard *s, enum queue_name name, struct entry *e) {
-    struct queue *q = &s->policy->queue[name];
-
-    e->prev = NULL;
-    e->next = q->newest;
-    if (q->newest != NULL) {
-        q->newest->prev = e;
-    } else {
-        q->oldest = e;
-    }
-    q->newest = e;
-    q->n++;
-    q->size += memo_policy_size_of_(s, e);
-}
-
-static void unlink_entry(struct shard *s, struct entry *e) {
-    struct queue *q = &s->policy->queue[queue_of(e)];
-
-    *(e->prev != NULL ? &e->prev->next : &q->newest) = e->next;
-    *(e->next != NULL ? &e->next->prev : &q->oldest) = e->prev;
-    q->n--;
-    q->size -= memo_policy_size_of_(s, e);
-}
-
-static void move(struct shard *s, struct entry *e, enum queue_name to,
-                 uint16_t stamp, unsigned uses) {
-    unlink_entry(s, e);
-    mark(e, to, stamp, uses);
-    push(s, to, e);
+static void move(struct shard *s, struct entry *e,
+                 struct place_in_queue place) {
+    memo_policy_unlink_(s, e);
+    memo_policy_push_(s, e, place);
 }
 
 static uint64_t window_size(const struct policy *p) {
@@ -184,93 +163,6 @@ static void leave_ghost(struct policy *p, uint64_t hash, enum ghost_kind kind,
     memo_ghosts_put_(&p->ghosts, hash, ghost, now);
 }
 
-static void evict(struct shard *s, struct entry *e) {
-    struct policy *p = s->policy;
-    uint64_t hash =
-        hash_key(&s->memo->seed, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
-
-    if (queue_of(e) != QUEUE_MAIN) {
-        leave_ghost(p, hash, GHOST_OF_WINDOW, stamp_of(e));
-    } else {
-        leave_ghost(p, hash, GHOST_OF_MAIN, stamp_at(p, p->evicted_clock));
-        p->evicted_clock += memo_policy_size_of_(s, e);
-    }
-    p->evictions++;
-    memo_evict_owned_(s, e, hash);
-}
-
-static uint64_t main_target(const struct shard *s) {
-    uint64_t all = capacity(s), window = s->policy->window;
-
-    return all <= window ? 0 : all - window;
-}
-
-// The oldest of main that hasn't been used since it was looked at last; those
-// that have are given another round, and so is the one that was just admitted.
-static struct entry *settled_oldest(struct shard *s) {
-    struct policy *p = s->policy;
-    struct entry *e = p->queue[QUEUE_MAIN].oldest;
-    int steps;
-
-    for (steps = 1; steps < MAX_STEPS; steps++) {
-        unsigned uses = uses_of(e);
-        if (uses == 0 && e != p->admitted) {
-            return e;
-        }
-        move(s, e, QUEUE_MAIN, stamp_at(p, p->clock), uses == 0 ? 0 : uses - 1);
-        e = p->queue[QUEUE_MAIN].oldest;
-    }
-    return e;
-}
-
-// Main may have become too large: but it keeps one entry at least.
-static void trim_main(struct shard *s) {
-    struct queue *q = &s->policy->queue[QUEUE_MAIN];
-
-    while (q->size > main_target(s) && q->n > 1) {
-        evict(s, settled_oldest(s));
-    }
-}
-
-// Let the youngest part be a quarter of the window.
-static void age_window(struct shard *s) {
-    struct queue *young = &s->policy->queue[QUEUE_YOUNG];
-
-    while (young->n > 0 &&
-           young->size > percent(window_size(s->policy), YOUNG_PERCENT)) {
-        move(s, young->oldest, QUEUE_OLD, stamp_of(young->oldest), 0);
-    }
-}
-
-// The oldest of the window, but not the one that was just admitted.
-static struct entry *window_oldest(const struct policy *p) {
-    struct entry *e = p->queue[QUEUE_OLD].oldest;
-
-    if (e == NULL) {
-        e = p->queue[QUEUE_YOUNG].oldest;
-    }
-    return e == p->admitted ? NULL : e;
-}
-
-// Make room, or come nearer to it.
-static void evict_one(struct shard *s) {
-    struct policy *p = s->policy;
-    struct entry *e = window_oldest(p);
-
-    if (e != NULL && queue_of(e) == QUEUE_OLD && uses_of(e) != 0) {
-        move(s, e, QUEUE_MAIN, stamp_at(p, p->clock), 0);
-        trim_main(s);
-    } else if (e != NULL) {
-        evict(s, e);
-    } else if (p->queue[QUEUE_MAIN].n != 0) {
-        evict(s, settled_oldest(s));
-    } else {
-        evict(s, p->admitted);  // the table and the ghosts alone fill the bound
-    }
-}
-
-// ------------------------------------------------------------------ admission
-
 static void widen_window(struct shard *s, uint64_t by) {
     struct policy *p = s->policy;
     uint64_t most = at_least_1(percent(capacity(s), WINDOW_PERCENT_MOST));
@@ -285,34 +177,180 @@ static void narrow_window(struct shard *s, uint64_t by) {
     p->window = p->window < least + by ? least : p->window - by;
 }
 
+static void leave_main(struct shard *s, struct entry *e) {
+    struct policy *p = s->policy;
+    uint64_t size = memo_policy_size_of_(s, e);
+
+    if (SYNC_LOAD(&e->word) & ENTRY_FRESH) {
+        if (++p->idlers % IDLERS == 0) {
+            widen_window(s, size);
+        }
+    }
+    memo_policy_learn_(s, e);
+    if (p->values != NULL &&
+        entry_worth(s->memo, e)->rank > p->values->inflation) {
+        p->values->inflation = entry_worth(s->memo, e)->rank;
+    }
+    p->evicted_clock += size;
+}
+
+static void evict(struct shard *s, struct entry *e) {
+    struct policy *p = s->policy;
+    uint64_t hash =
+        hash_key(&s->memo->seed, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
+
+    memo_ghosts_fit_(&p->ghosts, s->table.n_entries);
+    if (queue_of(e) != QUEUE_MAIN) {
+        leave_ghost(p, hash, GHOST_OF_WINDOW, stamp_of(e));
+    } else {
+        leave_ghost(p, hash, GHOST_OF_MAIN, stamp_at(p, p->evicted_clock));
+        leave_main(s, e);
+    }
+    p->evictions++;
+    memo_evict_owned_(s, e, hash);
+}
+
+static uint64_t main_target(const struct shard *s) {
+    uint64_t all = capacity(s), window = s->policy->window;
+
+    return all <= window ? 0 : all - window;
+}
+
+// Main may have become too large: but it keeps one entry at least.
+static void trim_main(struct shard *s) {
+    struct queue *q = &s->policy->queue[QUEUE_MAIN];
+
+    while (q->size > main_target(s) && q->n > 1) {
+        evict(s, memo_policy_victim_(s));
+    }
+}
+
+// Let the youngest part be so much of the window.
+static void age_window(struct shard *s) {
+    struct queue *young = &s->policy->queue[QUEUE_YOUNG];
+
+    while (young->n > 0 &&
+           young->size > percent(window_size(s->policy), YOUNG_PERCENT)) {
+        struct entry *e = young->list.oldest;
+        struct place_in_queue old = {QUEUE_OLD, stamp_of(e), 0, 0};
+        move(s, e, old);
+    }
+}
+
+// The oldest of the window, but not the one that was just admitted.
+static struct entry *window_oldest(const struct policy *p) {
+    struct entry *e = p->queue[QUEUE_OLD].list.oldest;
+
+    if (e == NULL) {
+        e = p->queue[QUEUE_YOUNG].list.oldest;
+    }
+    return e == p->admitted ? NULL : e;
+}
+
+// Whether e, which leaves the window and hasn't been used, is worth so much that
+// main should have it.
+static int is_precious(struct shard *s, const struct entry *e) {
+    const struct values *v = s->policy->values;
+    double least, mean;
+
+    if (v == NULL || s->policy->queue[QUEUE_MAIN].n == 0) {
+        return 0;
+    }
+    least = entry_worth(s->memo, memo_policy_victim_(s))->rank - v->inflation;
+    mean = v->n_values == 0 ? 0 : v->sum_of_values / v->n_values;
+    return entry_worth(s->memo, e)->value * USES_OF_UNUSED >
+           (least < 0 ? 0 : least) + mean;
+}
+
+static void admit_to_main(struct shard *s, struct entry *e, double uses) {
+    struct place_in_queue place = {QUEUE_MAIN, now(s->policy), ENTRY_FRESH,
+                                   uses};
+
+    move(s, e, place);
+    trim_main(s);
+}
+
+// Make room, or come nearer to it.
+static void evict_one(struct shard *s) {
+    struct policy *p = s->policy;
+    struct entry *e = window_oldest(p);
+
+    if (e != NULL && queue_of(e) == QUEUE_OLD && uses_of(e) != 0) {
+        admit_to_main(s, e, 1. + uses_of(e));
+    } else if (e != NULL && is_precious(s, e)) {
+        admit_to_main(s, e, USES_OF_UNUSED);
+    } else if (e != NULL) {
+        evict(s, e);
+    } else if (p->queue[QUEUE_MAIN].n != 0) {
+        evict(s, memo_policy_victim_(s));
+    } else {
+        evict(s, p->admitted);  // the table and the ghosts alone fill the bound
+    }
+}
+
+// ------------------------------------------------------------------ admission
+
+// How far the window's size moves for an entry of that size; to: ONE or -ONE.
+static uint64_t step_of_window(struct shard *s, uint64_t size, int64_t to) {
+    struct policy *p = s->policy;
+    int64_t over =
+        TREND_OVER + (int64_t)(s->table.n_entries / TREND_OVER_PART);
+    uint64_t steady;
+
+    p->trend += (to - p->trend) / over;
+    if ((p->trend < 0) != (to < 0)) {
+        return size;
+    }
+    steady = (uint64_t)(p->trend < 0 ? -p->trend : p->trend);
+    steady = steady * steady / ONE;
+    steady = steady * steady / ONE;
+    return size + size * steady * TREND_MOST / ONE;
+}
+
 static int main_has_room(const struct shard *s, uint64_t size) {
     return s->policy->queue[QUEUE_MAIN].size + size <= main_target(s);
 }
 
-// An entry of that size comes back, which had left main.
+// e comes back, which had left main.
 static void see_ghost_of_main(struct shard *s, struct ghost ghost,
                               uint64_t size) {
     struct policy *p = s->policy;
 
     if (since(p, p->evicted_clock, ghost.stamp) <=
         percent(capacity(s), MARGIN_PERCENT)) {
-        narrow_window(s, size);
+        narrow_window(s, step_of_window(s, size, -ONE));
     }
 }
 
-// An entry of that size comes back, which had left the window: does it belong
-// into main?
-static int see_ghost_of_window(struct shard *s, struct ghost ghost,
-                               uint64_t size) {
+// Whether e, that came back after that age, belongs into main more than what
+// would go for it.
+static int is_better(struct shard *s, const struct entry *e, uint64_t age) {
+    struct policy *p = s->policy;
+    const struct entry *victim = memo_policy_victim_(s);
+    uint64_t idle = since(p, p->clock, stamp_of(victim));
+
+    if (age > GHOST_SPAN * capacity(s)) {
+        return 0;
+    }
+    if (p->values == NULL ? age >= idle
+                          : (double)age * entry_worth(s->memo, victim)->value >=
+                                (double)idle * entry_worth(s->memo, e)->value) {
+        return 0;
+    }
+    return p->trust >= TRUST_LEAST || ++p->probes % PROBE_PART == 0;
+}
+
+// e comes back, which had left the window: does it belong into main?
+static int see_ghost_of_window(struct shard *s, const struct entry *e,
+                               struct ghost ghost, uint64_t size) {
     struct policy *p = s->policy;
     uint64_t age = since(p, p->clock, ghost.stamp);
 
     if (age <= window_size(p) + percent(capacity(s), MARGIN_PERCENT)) {
-        widen_window(s, size);
+        widen_window(s, step_of_window(s, size, ONE));
     }
     return main_has_room(s, size) || p->queue[QUEUE_MAIN].n == 0 ||
-           (age <= GHOST_SPAN * capacity(s) &&
-            age < since(p, p->clock, stamp_of(settled_oldest(s))));
+           is_better(s, e, age);
 }
 
 static int fits(const struct shard *s, uint64_t size) {
@@ -320,43 +358,51 @@ static int fits(const struct shard *s, uint64_t size) {
            capacity(s);
 }
 
-static enum queue_name queue_for(struct shard *s, uint64_t hash,
-                                 uint64_t size) {
+// Where e, which is new, goes.
+static struct place_in_queue place_for(struct shard *s, const struct entry *e,
+                                       uint64_t hash, uint64_t size) {
+    struct place_in_queue place = {QUEUE_YOUNG, now(s->policy), 0, 1};
     struct ghost ghost = memo_ghosts_take_(&s->policy->ghosts, hash);
-    int to_main = 0;
 
     if (ghost.kind == GHOST_OF_MAIN) {
         see_ghost_of_main(s, ghost, size);
     } else if (ghost.kind == GHOST_OF_WINDOW) {
-        to_main = see_ghost_of_window(s, ghost, size);
-    } else {
-        to_main = fits(s, size) && main_has_room(s, size);
+        if (see_ghost_of_window(s, e, ghost, size)) {
+            place.name = QUEUE_MAIN;
+            place.flags = ENTRY_FRESH | ENTRY_RETURNED;
+            place.uses = USES_OF_GHOST;
+        }
+    } else if (fits(s, size) && main_has_room(s, size)) {
+        place.name = QUEUE_MAIN;
+        place.flags = ENTRY_FRESH;
     }
-    return to_main ? QUEUE_MAIN : QUEUE_YOUNG;
+    return place;
 }
 
 void memo_policy_admit_(struct shard *s, struct entry *e, uint64_t hash,
                         enum queue_name instead) {
     struct policy *p = s->policy;
     uint64_t size = memo_policy_size_of_(s, e);
-    enum queue_name name = instead;
+    struct place_in_queue place;
 
-    p->admitted = e;
+    memo_policy_appraise_(s, e);
     p->clock += size;
     p->weight += weight_of(s, e);
     if (instead == QUEUE_NONE) {
-        name = queue_for(s, hash, size);
-    } else if (instead == QUEUE_OLD) {
-        name = QUEUE_YOUNG;
+        place = place_for(s, e, hash, size);
+    } else {
+        place.name = instead == QUEUE_OLD ? QUEUE_YOUNG : instead;
+        place.stamp = now(p);
+        place.flags = 0;
+        place.uses = 1;
     }
-    mark(e, name, stamp_at(p, p->clock), 0);
-    push(s, name, e);
-    if (name == QUEUE_MAIN) {
+    p->admitted = e;
+    memo_policy_push_(s, e, place);
+    if (place.name == QUEUE_MAIN) {
         trim_main(s);
     } else {
         age_window(s);
     }
-    memo_ghosts_fit_(&p->ghosts, s->table.n_entries);
     memo_policy_trim_(s);
     p->admitted = NULL;
 }
@@ -370,7 +416,7 @@ void memo_policy_trim_(struct shard *s) {
 enum queue_name memo_policy_forget_(struct shard *s, struct entry *e) {
     enum queue_name name = queue_of(e);
 
-    unlink_entry(s, e);
+    memo_policy_unlink_(s, e);
     s->policy->weight -= weight_of(s, e);
     return name;
 }
@@ -378,9 +424,11 @@ enum queue_name memo_policy_forget_(struct shard *s, struct entry *e) {
 // ------------------------------------------------------------------ beginning
 
 void memo_policy_init_(struct shard *s, struct measure limit,
-                       struct ghosts ghosts) {
+                       struct ghosts ghosts, struct values *values) {
     struct policy *p = s->policy;
 
+    p->values = values;
+    p->trust = ONE;
     p->limit = limit;
     p->ghosts = ghosts;
     p->window = at_least_1(percent(capacity(s), WINDOW_PERCENT_FIRST));

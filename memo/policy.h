@@ -23,10 +23,34 @@ enum queue_name {
     QUEUE_MAIN = 3,
 };
 
+// Linked by next, towards the oldest, and by prev.
+struct list {
+    struct entry *newest, *oldest;
+};
+
 struct queue {
-    struct entry *newest, *oldest;  // linked by next, towards the oldest
+    struct list list;  // of main, under struct values: empty
     uint64_t n;
     uint64_t size;  // the sum of what its entries count for
+};
+
+// Main, of a cache that asks what its entries are worth: entries of about the
+// same value are on a list of their own, and the one of least rank goes first.
+// How ranks come about: victim.c.
+//
+// INVARIANT(classes)  An entry of main is on the list of its value; bits of
+//     in_use are set for the lists that aren't empty; rank is that of the
+//     oldest.
+#define VALUE_CLASSES 64
+
+struct values {
+    struct list list[VALUE_CLASSES];
+    double rank[VALUE_CLASSES];
+    uint64_t in_use;
+    double inflation;  // the greatest rank that ever went
+    // Over what was stored lately.
+    double sum_of_values, n_values;
+    double sum_of_costs, n_costs;
 };
 
 // Of one shard.  Owned by its owner.
@@ -36,6 +60,7 @@ struct queue {
 // INVARIANT(bounds)  None is exceeded.
 struct policy {
     struct queue queue[4];  // by enum queue_name
+    struct values *values;  // NULL: use alone counts
     struct ghosts ghosts;
     struct measure limit;    // NO_BOUND: none
     uint64_t weight;         // of all resident entries
@@ -43,13 +68,23 @@ struct policy {
     uint64_t clock;          // the size of all that was ever stored here
     uint64_t evicted_clock;  // the size of all that was ever evicted from main
     unsigned unit_shift;     // how coarse stamps are
+    int64_t trend;  // of the window's size: from -ONE, it shrinks, to ONE
+    int64_t trust;  // the part of ONE of what came back into main that was used
+    unsigned probes;         // how much came back and wasn't trusted
+    unsigned idlers;         // how much left main and was never used there
     struct entry *admitted;  // just now: it is spared
     uint64_t evictions;
     uint64_t too_large;  // results that were not stored
 };
 
+#define ONE 65536
+
+// values is NULL, or all zeros.
 void memo_policy_init_(struct shard *s, struct measure limit,
-                       struct ghosts ghosts);
+                       struct ghosts ghosts, struct values *values);
+
+// The load that made e, which isn't stored yet, took so long.
+void memo_policy_see_cost_(struct shard *s, struct entry *e, int64_t ns);
 
 // What e counts for, in the unit that the cache is bounded by.
 uint64_t memo_policy_size_of_(const struct shard *s, const struct entry *e);
@@ -74,5 +109,51 @@ enum queue_name memo_policy_forget_(struct shard *s, struct entry *e);
 
 // In shard.c: drop e from the table, and retire it.
 void memo_evict_owned_(struct shard *s, struct entry *e, uint64_t hash);
+
+// ------------------------------------------------------------------ victim.c
+
+SYNC_INLINE enum queue_name queue_of(const struct entry *e) {
+    return (enum queue_name)((SYNC_LOAD(&e->word) & ENTRY_QUEUE) >>
+                             ENTRY_QUEUE_SHIFT);
+}
+
+SYNC_INLINE unsigned uses_of(const struct entry *e) {
+    return (unsigned)((SYNC_LOAD(&e->word) & ENTRY_USES) >> ENTRY_USES_SHIFT);
+}
+
+SYNC_INLINE uint16_t stamp_of(const struct entry *e) {
+    return (uint16_t)(SYNC_LOAD(&e->word) >> ENTRY_STAMP_SHIFT);
+}
+
+SYNC_INLINE uint16_t stamp_at(const struct policy *p, uint64_t clock) {
+    return (uint16_t)(clock >> p->unit_shift);
+}
+
+// Where e goes: the queue, the stamp and ENTRY_FRESH or ENTRY_RETURNED that it
+// gets; and, for main, how many uses it is taken to have had.
+struct place_in_queue {
+    enum queue_name name;
+    uint16_t stamp;
+    uint64_t flags;
+    double uses;
+};
+
+// Put e, which is on no queue, on one; or take it from its queue.
+void memo_policy_push_(struct shard *s, struct entry *e,
+                       struct place_in_queue place);
+void memo_policy_unlink_(struct shard *s, struct entry *e);
+
+// Which entry of main, that isn't empty, goes next.  What has been used since it
+// was looked at last is given another round.
+struct entry *memo_policy_victim_(struct shard *s);
+
+// Find out what e, about to be stored, is worth.
+void memo_policy_appraise_(struct shard *s, struct entry *e);
+
+// The list of struct values that e belongs to.
+unsigned memo_policy_class_of_(const struct shard *s, const struct entry *e);
+
+// Note whether an entry of main was of use, when it is first looked at.
+void memo_policy_learn_(struct shard *s, const struct entry *e);
 
 #endif  // MEMO_MEMO_POLICY_H_

@@ -597,6 +597,7 @@ static void settle(struct shard *s, struct memo_load *f,
             memo_date_owned_(s, end->entry, &f->dates, end->now_ns,
                              end->now_ns - f->started_ns);
         }
+        memo_policy_see_cost_(s, end->entry, end->now_ns - f->started_ns);
         (void)store(s, end->entry, f->key, f->key_size, f->hash);
     }
 }

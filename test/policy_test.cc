@@ -416,6 +416,35 @@ TEST_P(Bound, ALoopLongerThanTheCacheHits) {
     EXPECT_GE(cache.Stats().hits, uint64_t(kRounds * kEntries) * 8 / 10);
 }
 
+// Up and down through all keys, of which a quarter fits: what came back by its
+// ghost is never of use, for a shorter way back than it came would have to
+// follow.
+TEST_P(Bound, GoingToAndFroHits) {
+    const int kKeys = 800, kEntries = 200, kRounds = 24;
+    Cache cache(GetParam(), LoadInBrackets, Entries(kEntries));
+
+    for (int round = 0; round < kRounds; round++) {
+        for (int i = 0; i < kKeys; i++) {
+            cache.GetPlain(Key(round % 2 == 0 ? i : kKeys - 1 - i));
+        }
+    }
+    EXPECT_GE(cache.Stats().hits, uint64_t(kRounds * kKeys) / 8);
+}
+
+// What is wanted lately, and never again: the window must become large.
+TEST_P(Bound, WhatIsNewIsKeptIfThatIsWhatIsWanted) {
+    const uint64_t kEntries = 400, kRequests = 20000;
+    Cache cache(GetParam(), LoadInBrackets, Entries(kEntries));
+    std::mt19937_64 random(1);
+
+    for (uint64_t i = 0; i < kRequests; i++) {
+        uint64_t newest = i / 3, back = random() % (kEntries * 8 / 10);
+        cache.GetPlain(Key(newest < back ? newest : newest - back));
+    }
+    // FIFO would hit about 63 % of these, what keeps old keys far less.
+    EXPECT_GE(cache.Stats().hits, kRequests / 2);
+}
+
 TEST_P(Bound, ClearMakesRoom) {
     Cache cache(GetParam(), LoadInBrackets, Entries(5000));
 

@@ -1,0 +1,272 @@
+#include "memo/policy.h"
+
+#include <string.h>
+
+// Main: which of its entries goes first.
+//
+// If use alone counts, main is a clock: the oldest is looked at; if it has been
+// used, it is given as many more rounds, else it goes.
+//
+// If values count, the value of an entry is what it costs to load for each unit
+// of room that it takes, and its rank is
+//
+//     inflation when it was looked at + value * (uses + 1)
+//
+// where inflation is the greatest rank that ever went (greedy dual: P. Cao,
+// S. Irani, USITS 1997; with frequencies: L. Cherkasova, HPL-98-69).  The least
+// rank goes first.  A hit changes no rank: it counts the use, and an entry that
+// has been used gets its new rank when it is about to go.  Ranks are set in
+// ascending order of inflation, so among entries of one value the oldest has the
+// least; and as values are kept apart by powers of two only, nearly so among
+// those of one list (CAMP: S. Ghandeharizadeh et al., Middleware 2014).
+
+#define MAX_STEPS 64  // for one eviction
+
+// Values and costs are averaged over about so many stores.
+#define AVERAGE_OVER 100000
+
+// Trust is an average over about so many returns, and a part of the cache.
+#define TRUST_OVER 100
+#define TRUST_OVER_PART 10
+
+// ------------------------------------------------------------------ lists
+
+static void link_newest(struct list *l, struct entry *e) {
+    e->prev = NULL;
+    e->next = l->newest;
+    if (l->newest != NULL) {
+        l->newest->prev = e;
+    } else {
+        l->oldest = e;
+    }
+    l->newest = e;
+}
+
+static void unlink_from(struct list *l, struct entry *e) {
+    *(e->prev != NULL ? &e->prev->next : &l->newest) = e->next;
+    *(e->next != NULL ? &e->next->prev : &l->oldest) = e->prev;
+}
+
+// ------------------------------------------------------------------ values
+
+// The power of two of a value, in the middle of the lists at 1: that is enough
+// for loads of 1 ns of 4 GiB to those of a second of one byte.
+unsigned memo_policy_class_of_(const struct shard *s, const struct entry *e) {
+    float value = entry_worth(s->memo, e)->value;
+    uint32_t bits;
+    int class;
+
+    _Static_assert(sizeof(bits) == sizeof(value), "IEEE 754");
+    memcpy(&bits, &value, sizeof(bits));
+    class = (int)(bits >> 23) - 127 + VALUE_CLASSES / 2;
+    return class < 0 ? 0
+                     : class >= VALUE_CLASSES ? VALUE_CLASSES - 1
+                                              : (unsigned)class;
+}
+
+static void average_in(double *sum, double *n, double x) {
+    *sum += x;
+    *n += 1;
+    if (*n > AVERAGE_OVER) {
+        *sum /= 2;
+        *n /= 2;
+    }
+}
+
+void memo_policy_see_cost_(struct shard *s, struct entry *e, int64_t ns) {
+    struct policy *p = s->policy;
+    float cost = ns < 1 ? 1 : (float)ns;
+
+    if (p != NULL && p->values != NULL) {
+        entry_worth(s->memo, e)->cost = cost;
+        average_in(&p->values->sum_of_costs, &p->values->n_costs, cost);
+    }
+}
+
+// What wasn't loaded costs what others do.
+static double cost_of(const struct shard *s, const struct entry *e) {
+    const struct values *v = s->policy->values;
+    float cost = entry_worth(s->memo, e)->cost;
+
+    if (s->memo->policy == MEMO_POLICY_SIZE) {
+        return 1;
+    }
+    return cost != 0 ? (double)cost
+                     : v->n_costs != 0 ? v->sum_of_costs / v->n_costs : 1;
+}
+
+void memo_policy_appraise_(struct shard *s, struct entry *e) {
+    struct values *v = s->policy->values;
+    uint64_t size = memo_policy_size_of_(s, e);
+    double value;
+
+    if (v != NULL) {
+        value = cost_of(s, e) / (double)(size == 0 ? 1 : size);
+        entry_worth(s->memo, e)->value = (float)value;
+        average_in(&v->sum_of_values, &v->n_values, value);
+    }
+}
+
+static void push_valued(struct shard *s, struct entry *e, double uses) {
+    struct values *v = s->policy->values;
+    struct entry_worth *w = entry_worth(s->memo, e);
+    unsigned class = memo_policy_class_of_(s, e);
+
+    w->rank = v->inflation + w->value * uses;
+    if (v->list[class].oldest == NULL) {
+        v->rank[class] = w->rank;
+        v->in_use |= UINT64_C(1) << class;
+    }
+    link_newest(&v->list[class], e);
+}
+
+static void unlink_valued(struct shard *s, struct entry *e) {
+    struct values *v = s->policy->values;
+    unsigned class = memo_policy_class_of_(s, e);
+    struct list *l = &v->list[class];
+    int was_oldest = e == l->oldest;
+
+    unlink_from(l, e);
+    if (l->oldest == NULL) {
+        v->in_use &= ~(UINT64_C(1) << class);
+    } else if (was_oldest) {
+        v->rank[class] = entry_worth(s->memo, l->oldest)->rank;
+    }
+}
+
+// The entry of least rank among the oldest of each value, but not the one that
+// was just admitted, unless it is alone.
+static struct entry *least_ranked(const struct shard *s) {
+    const struct values *v = s->policy->values;
+    struct entry *admitted = s->policy->admitted, *least = NULL;
+    double least_rank = 0;
+    uint64_t left;
+
+    for (left = v->in_use; left != 0; left &= left - 1) {
+        int class = __builtin_ctzll(left);
+        struct entry *e = v->list[class].oldest;
+        double rank = v->rank[class];
+        if (e == admitted && e->prev != NULL) {
+            e = e->prev;
+            rank = entry_worth(s->memo, e)->rank;
+        }
+        if (e != admitted && (least == NULL || rank < least_rank)) {
+            least = e;
+            least_rank = rank;
+        }
+    }
+    return least == NULL ? admitted : least;
+}
+
+// ------------------------------------------------------------------ queues
+
+// Change what the policy keeps in e's word, of which readers change the uses.
+static void mark(struct entry *e, const struct place_in_queue *place,
+                 unsigned uses) {
+    uint64_t word = SYNC_LOAD(&e->word), to;
+
+    do {
+        to = word & ~(ENTRY_OF_POLICY | ENTRY_USES);
+        to |= (uint64_t)place->name << ENTRY_QUEUE_SHIFT;
+        to |= (uint64_t)place->stamp << ENTRY_STAMP_SHIFT;
+        to |= (uint64_t)uses << ENTRY_USES_SHIFT | place->flags;
+    } while (!SYNC_CAS(&e->word, &word, to));
+}
+
+static void push_used(struct shard *s, struct entry *e,
+                      const struct place_in_queue *place, unsigned uses) {
+    struct policy *p = s->policy;
+    struct queue *q = &p->queue[place->name];
+
+    mark(e, place, uses);
+    if (place->name == QUEUE_MAIN && p->values != NULL) {
+        push_valued(s, e, place->uses);
+    } else {
+        link_newest(&q->list, e);
+    }
+    q->n++;
+    q->size += memo_policy_size_of_(s, e);
+}
+
+void memo_policy_push_(struct shard *s, struct entry *e,
+                       struct place_in_queue place) {
+    push_used(s, e, &place, 0);
+}
+
+void memo_policy_unlink_(struct shard *s, struct entry *e) {
+    struct policy *p = s->policy;
+    enum queue_name name = queue_of(e);
+    struct queue *q = &p->queue[name];
+
+    if (name == QUEUE_MAIN && p->values != NULL) {
+        unlink_valued(s, e);
+    } else {
+        unlink_from(&q->list, e);
+    }
+    q->n--;
+    q->size -= memo_policy_size_of_(s, e);
+}
+
+// ------------------------------------------------------------------ victims
+
+void memo_policy_learn_(struct shard *s, const struct entry *e) {
+    struct policy *p = s->policy;
+    int64_t over =
+        TRUST_OVER + (int64_t)(p->queue[QUEUE_MAIN].n / TRUST_OVER_PART);
+
+    if (SYNC_LOAD(&e->word) & ENTRY_RETURNED) {
+        p->trust += ((uses_of(e) != 0 ? ONE : 0) - p->trust) / over;
+    }
+}
+
+// Give e another round, with that many uses left for more.
+static void go_round(struct shard *s, struct entry *e, unsigned left,
+                     double uses) {
+    struct place_in_queue place = {
+        QUEUE_MAIN, stamp_at(s->policy, s->policy->clock), 0, uses};
+
+    if (e == s->policy->admitted) {
+        place.flags =
+            SYNC_LOAD(&e->word) & (ENTRY_FRESH | ENTRY_RETURNED);
+    } else {
+        memo_policy_learn_(s, e);
+    }
+    memo_policy_unlink_(s, e);
+    push_used(s, e, &place, left);
+}
+
+static struct entry *victim_by_use(struct shard *s) {
+    struct policy *p = s->policy;
+    const struct list *main = &p->queue[QUEUE_MAIN].list;
+    int steps;
+
+    for (steps = 1; steps < MAX_STEPS; steps++) {
+        struct entry *e = main->oldest;
+        unsigned uses = uses_of(e);
+        if (uses == 0 && e != p->admitted) {
+            break;
+        }
+        go_round(s, e, uses == 0 ? 0 : uses - 1, 0);
+    }
+    return main->oldest;
+}
+
+static struct entry *victim_by_value(struct shard *s) {
+    struct values *v = s->policy->values;
+    struct entry *e = least_ranked(s);
+    int steps;
+
+    for (steps = 1; steps < MAX_STEPS && uses_of(e) != 0; steps++) {
+        double rank = entry_worth(s->memo, e)->rank;
+        if (rank > v->inflation) {
+            v->inflation = rank;
+        }
+        go_round(s, e, 0, 1. + uses_of(e));
+        e = least_ranked(s);
+    }
+    return e;
+}
+
+struct entry *memo_policy_victim_(struct shard *s) {
+    return s->policy->values == NULL ? victim_by_use(s) : victim_by_value(s);
+}
