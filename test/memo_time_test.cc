@@ -184,7 +184,7 @@ TEST_P(Ttl, OptionsThatAreNone) {
     o.backoff_max_ns = 9;
     EXPECT_EQ(memo_new(&o, &m), MEMO_EINVAL);
     o.backoff_max_ns = 0;
-    o.zero = 1;
+    o.policy = MEMO_POLICY_COST + 1;
     EXPECT_EQ(memo_new(&o, &m), MEMO_EINVAL);
 }
 
