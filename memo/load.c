@@ -471,25 +471,39 @@ static int wait_on_clock(struct memo_load *f, int64_t deadline_ns,
     }
 }
 
+// Until the soft deadline, if there is something to take then; else to the hard
+// one.
+static int wait_softly(struct memo_load *f, const struct memo_wait *wait) {
+    int64_t hard_ns = MEMO_NEVER;
+    int error;
+
+    if (wait == NULL) {
+        return wait_on_clock(f, hard_ns, NULL);
+    }
+    if (wait->deadline_ns != 0) {
+        hard_ns = wait->deadline_ns;
+    }
+    if (wait->soft_deadline_ns != 0 && wait->soft_deadline_ns < hard_ns &&
+        memo_has_old_(f)) {
+        error = wait_on_clock(f, wait->soft_deadline_ns, wait->note);
+        if (error != MEMO_ETIMEDOUT || memo_may_take_old_(f, wait)) {
+            return error;
+        }
+    }
+    return wait_on_clock(f, hard_ns, wait->note);
+}
+
 int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     struct running *inside = SYNC_TLS(innermost);
-    int64_t deadline_ns = MEMO_NEVER;
     int error;
 
     if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
         return 0;
     }
-    if (wait != NULL && wait->deadline_ns != 0) {
-        deadline_ns = wait->deadline_ns;
-    }
-    if (wait != NULL && wait->soft_deadline_ns != 0 && memo_has_old_(f) &&
-        wait->soft_deadline_ns < deadline_ns) {
-        deadline_ns = wait->soft_deadline_ns;
-    }
     if (inside != NULL && set_edges(inside, f) != 0) {
         return MEMO_EDEADLK;
     }
-    error = wait_on_clock(f, deadline_ns, wait == NULL ? NULL : wait->note);
+    error = wait_softly(f, wait);
     if (inside != NULL) {
         (void)set_edges(inside, NULL);
     }

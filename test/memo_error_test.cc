@@ -423,6 +423,38 @@ TEST_P(Pass, AsynchronousAndBulkWaitersLoadTheirOwn) {
     EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
 }
 
+// A bulk get that has joined loads for itself, too.
+TEST_P(Pass, ABulkWaiterLoadsItsOwn) {
+    Gate gate;
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            int n = self->loads;
+            EXPECT_EQ(memo_load_pass(l), 0);
+            if (n == 1) {
+                gate.Wait();
+            }
+            return Return(l, std::to_string(n));
+        },
+        [](memo_options *) {});
+    self = &cache;
+
+    Thread starter([&] { EXPECT_EQ(cache.Get("k"), Loaded("1")); });
+    Await([&] { return gate.Waiting() == 1; });
+    Thread bulk([&] {
+        memo_bytes key = {"k", 1};
+        memo_value v;
+        int error;
+        EXPECT_EQ(memo_get_many(cache, &key, 1, nullptr, &v, &error), 0);
+        EXPECT_EQ(std::string(static_cast<const char *>(v.data), v.size), "2");
+        EXPECT_EQ(v.from, uint32_t{MEMO_LOADED});
+        memo_release(&v);
+    });
+    cache.AwaitJoins(1);
+    gate.Open();
+}
+
 TEST_P(Pass, DropsWhatWasThere) {
     TimedCache *self;
     TimedCache cache(

@@ -33,6 +33,7 @@ class LaterCache : public TimedCache {
                       return at_once(l);
                   }
                   last = l;
+                  all.push_back(l);
                   return int{MEMO_PENDING};
               },
               tweak) {
@@ -58,7 +59,15 @@ class LaterCache : public TimedCache {
         EXPECT_EQ(memo_load_finish(l, error), 0);
     }
 
+    // Those that are running; for tests with one thread.
+    void FinishAll() {
+        for (memo_load *l : all) {
+            EXPECT_EQ(memo_load_finish(l, 1), 0);
+        }
+    }
+
     std::atomic<memo_load *> last{nullptr};
+    std::vector<memo_load *> all;
     LoadFunction at_once;
 };
 
@@ -133,6 +142,82 @@ TEST_P(Refresh, RunInTheCallersThreadAnswersWithItsResult) {
     cache.clock.Advance(kSecond);
     EXPECT_EQ(cache.Get("k"), Loaded("k2"));
     EXPECT_EQ(cache.Get("k"), Hit("k2"));
+}
+
+// And if that fails, has the old one.
+TEST_P(Refresh, FailingInTheCallersThreadAnswersWithTheOldValue) {
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) { return self->loads > 1 ? 7 : Return(l, "old"); },
+        RefreshAfter(kSecond));
+    self = &cache;
+
+    EXPECT_EQ(cache.Get("k"), Loaded("old"));
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(cache.Get("k"), Hit("old"));
+    EXPECT_EQ(cache.loads, 2);
+}
+
+// What is evicted meanwhile can't be kept on, but is still an answer.
+TEST_P(Refresh, NotModifiedOfWhatWasEvicted) {
+    LaterCache cache(GetParam(), [](memo_options *o) {
+        o->refresh_after_ns = kSecond;
+        o->max_entries = 1;
+    });
+
+    for (bool fails : {false, true}) {
+        cache.Fill("k", "v");
+        cache.clock.Advance(kSecond);
+        EXPECT_EQ(cache.Get("k"), Hit("v"));
+        memo_load *refresh = cache.last.exchange(nullptr);
+        EXPECT_EQ(cache.Put("other", "w"), 0);
+        Thread waiter([&] {
+            Seen seen = cache.Get("k");
+            EXPECT_EQ(seen, fails ? Failed(7) : Joined("v"));
+        });
+        cache.AwaitJoins(fails ? 2 : 1);
+        if (!fails) {
+            EXPECT_EQ(memo_load_not_modified(refresh), 0);
+        }
+        EXPECT_EQ(memo_load_finish(refresh, fails ? 7 : 0), 0);
+        waiter.Join();
+        memo_check(cache);
+        EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
+        EXPECT_EQ(cache.Get("other"), Hit("w"));
+        cache.Invalidate("other");
+        if (!fails) {
+            cache.clock.Advance(kSecond);
+        }
+    }
+}
+
+TEST_P(Refresh, OfManyRunsOnTheExecutorToo) {
+    Gate gate;
+    TimedCache *self;
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            if (self->loads >= 2) {
+                gate.Wait();
+            }
+            return Return(l, KeyOf(l));
+        },
+        [](memo_options *o) {
+            o->refresh_after_ns = kSecond;
+            o->threads = 1;
+        });
+    self = &cache;
+    memo_bytes key = {"k", 1};
+    memo_value v;
+    int error;
+
+    EXPECT_EQ(cache.Get("k"), Loaded("k"));
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(memo_get_many(cache, &key, 1, nullptr, &v, &error), 0);
+    EXPECT_EQ(v.from, uint32_t{MEMO_HIT});
+    memo_release(&v);
+    gate.Open();
 }
 
 TEST_P(Refresh, RunsOnTheExecutor) {
@@ -612,6 +697,41 @@ TEST_P(SoftDeadline, PassesWhileWaiting) {
     cache.clock.Advance(kSecond);
     waiter.Join();
     cache.Finish("new");
+}
+
+// There was something to take, but it is too old by now.
+TEST_P(SoftDeadline, WhatIsTooOldIsNotTaken) {
+    LaterCache cache(GetParam(), StandIn(10 * kSecond, 5 * kSecond));
+
+    cache.Fill("k", "old");
+    cache.clock.Advance(10 * kSecond);
+    memo_wait soft = SoftUntil(cache.clock.Now() + kSecond);
+    Thread waiter([&] { EXPECT_EQ(cache.Get("k", &soft), Loaded("new")); });
+    Await([&] { return cache.loads == 2; });
+    cache.clock.Advance(5 * kSecond);
+    memo_wait late = SoftUntil(1, 2);
+    EXPECT_EQ(cache.Get("k", &late), Failed(MEMO_ETIMEDOUT));
+    cache.Finish("new");
+}
+
+TEST_P(SoftDeadline, HoldsForManyToo) {
+    LaterCache cache(GetParam(), StandIn(10 * kSecond, 5 * kSecond));
+    memo_bytes keys[] = {{"k", 1}, {"new", 3}};
+    memo_value v[2];
+    int errors[2];
+
+    cache.Fill("k", "old");
+    cache.clock.Advance(10 * kSecond);
+    memo_wait wait = SoftUntil(1, 2);
+    EXPECT_EQ(memo_get_many(cache, keys, 2, &wait, v, errors), MEMO_ETIMEDOUT);
+    EXPECT_EQ(errors[0], 0);
+    EXPECT_EQ(v[0].from, uint32_t{MEMO_STALE});
+    EXPECT_EQ(errors[1], MEMO_ETIMEDOUT);
+    memo_release(&v[0]);
+    memo_release(&v[1]);
+    EXPECT_EQ(memo_close(cache, 1), MEMO_ETIMEDOUT);
+    EXPECT_EQ(cache.loads, 3);
+    cache.FinishAll();
 }
 
 // ------------------------------------------------------------------ on demand
