@@ -16,7 +16,9 @@ struct memo_ticket {
     memo_done_fn *fn;
     void *arg;
     struct memo_load *flight;
-    int started;
+    unsigned started : 1;
+    unsigned late : 1;     // see struct begin_step
+    unsigned no_load : 1;  // MEMO_WAIT_NO_LOAD
     sync_atomic_u32 refs;      // Atomic.  ORDER(unref), as in entry.c
     sync_atomic_u32 canceled;  // Atomic: 1 from the first memo_ticket_cancel()
 };
@@ -87,31 +89,38 @@ static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
     }
 }
 
+static void begin_to_wait(struct memo_ticket *t, const struct begin_step *begin,
+                          int no_load) {
+    t->flight = begin->flight;
+    t->started = begin->started != 0;
+    t->late = begin->late != 0;
+    t->no_load = no_load != 0;
+}
+
 static void watch_and_run(struct memo_ticket *t);
 
-// The result isn't for this wait: load for it alone (C4), with another ticket, for
-// this one can't be cancelled any more.
-static void go_alone(struct memo_ticket *t) {
-    const struct memo_load *passed = t->flight;
-    struct memo *m = passed->shard->memo;
-    struct memo_ticket *alone = new_ticket(m, t->fn, t->arg);
+// The result isn't for this wait: begin again, with another ticket, for this one
+// can't be cancelled any more.
+static void go_again(struct memo_ticket *t, enum begin_depth depth) {
+    const struct memo_load *f = t->flight;
+    struct memo *m = f->shard->memo;
+    struct memo_ticket *again = new_ticket(m, t->fn, t->arg);
     struct begin_step begin;
 
     memo_stop_waiting_(t->flight, t->started, 0);
     memset(&begin, 0, sizeof(begin));
-    begin.key = passed->key;
-    begin.key_size = passed->key_size;
-    begin.hash = passed->hash;
-    begin.depth = BEGIN_ALONE;
-    begin.error = alone == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
+    begin.key = f->key;
+    begin.key_size = f->key_size;
+    begin.hash = f->hash;
+    begin.depth = depth;
+    begin.error = again == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
     if (begin.flight != NULL && begin.entry == NULL) {
-        alone->flight = begin.flight;
-        alone->started = begin.started;
-        SYNC_STORE(&alone->refs, 1);
-        watch_and_run(alone);
+        begin_to_wait(again, &begin, t->no_load);
+        SYNC_STORE(&again->refs, 1);
+        watch_and_run(again);
     } else {
-        if (alone != NULL) {
-            memo_dealloc_(m, alone, sizeof(*alone));
+        if (again != NULL) {
+            memo_dealloc_(m, again, sizeof(*again));
         }
         answer_and_refresh(&begin, t->fn, t->arg);
     }
@@ -122,7 +131,9 @@ static void flight_is_done(struct sync_watcher *w) {
     struct memo_ticket *t = SYNC_CONTAINER(w, struct memo_ticket, done);
 
     if (t->flight->passed && !t->started) {
-        go_alone(t);
+        go_again(t, BEGIN_ALONE);  // load for it alone (C4)
+    } else if (memo_must_ask_again_(t->flight, t->late, NULL)) {
+        go_again(t, t->no_load ? BEGIN_JOIN : BEGIN_START);
     } else {
         complete(t, 0);
     }
@@ -187,8 +198,7 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
         memo_dealloc_(m, t, sizeof(*t));
         return error;
     }
-    t->flight = begin.flight;
-    t->started = begin.started;
+    begin_to_wait(t, &begin, no_load);
     if (ticket != NULL) {
         *ticket = t;
     } else {

@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/link.h"
 #include "memo/policy.h"
 #include "memo/wheel.h"
 #include "memo/table.h"
@@ -16,8 +17,21 @@ static void require(int holds, const char *invariant) {
 }
 
 struct found {
-    uint64_t entries, bytes, outdated, timed;
+    uint64_t entries, bytes, outdated, timed, linked;
 };
+
+// LIFETIME: the entry keeps its links, which keep the sources.
+static void check_links(const struct shard *s, const struct entry *e) {
+    const struct links *links = *memo_entry_links_(e);
+    size_t i;
+
+    require(links != NULL && links->n != 0 && links->all == SYNC_LOAD(&s->memo->sources),
+            "links");
+    for (i = 0; i < links->n; i++) {
+        require(SYNC_LOAD(&links->link[i].source->refs) != 0, "links");
+        require(links->link[i].as_of >= links->oldest, "links");
+    }
+}
 
 static void check_entry(struct shard *s, struct table_place place,
                         struct entry *e, void *arg) {
@@ -29,6 +43,10 @@ static void check_entry(struct shard *s, struct table_place place,
     found->entries++;
     found->outdated += ((word ^ SYNC_LOAD(&s->stamp)) & ENTRY_GENERATION) != 0;
     found->bytes += memo_entry_bytes_(s->memo, e);
+    if (word & ENTRY_LINKED) {
+        found->linked++;
+        check_links(s, e);
+    }
     require(SYNC_LOAD(&e->refs) >= 1, "references");
     require((word & ENTRY_RETIRED) == 0, "retired");
     if (s->wheel != NULL) {
@@ -55,6 +73,24 @@ static uint64_t count_flights(const struct shard *s,
         n += count_flights(s, f->child[i]);
     }
     return n + 1;
+}
+
+static uint64_t count_running(const struct shard *s) {
+    const struct sync_link *at = s->running.first;
+    uint64_t began = 0, n = 0;
+
+    for (; at != NULL; at = sync_list_next(&s->running, at)) {
+        const struct memo_load *f =
+            SYNC_CONTAINER(at, struct memo_load, running);
+        require(f->runs && f->began >= began, "running");
+        began = f->began;
+        n++;
+    }
+    return n;
+}
+
+void memo_check_sources_(struct memo *m) {
+    require(m == NULL || memo_sources_are_sound_(m), "sources");
 }
 
 // One list of the queue of that name.
@@ -139,7 +175,7 @@ static void check_wheel(struct shard *s, uint64_t n_timed) {
 }
 
 void memo_check_owned_(struct shard *s, void *unused) {
-    struct found found = {0, 0, 0, 0};
+    struct found found = {0, 0, 0, 0, 0};
     uint64_t n_retired = 0, retired_bytes = 0;
     struct entry *e;
 
@@ -148,6 +184,8 @@ void memo_check_owned_(struct shard *s, void *unused) {
     require(found.entries == s->table.n_entries, "counts");
     require(found.bytes == s->entry_bytes, "counts");
     require(found.outdated == s->n_outdated, "counts");
+    require(found.linked == s->n_linked, "counts");
+    require(count_running(s) == s->n_running, "running");
     require(count_flights(s, s->flights) == s->n_flights, "counts");
     require(s->n_running >= s->n_flights, "counts");
     for (e = s->retired; e != NULL; e = e->next) {

@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/link.h"
 
 #include <string.h>
 
@@ -20,10 +21,30 @@ static int fits_slot(const unsigned char *p) {
     return (uint64_t)(uintptr_t)p >> 48 == 0;
 }
 
-static size_t allocated_size(const struct memo *m, size_t key_size,
-                             size_t value_size) {
+// Where the links are in bytes[]: behind the value.
+static size_t links_offset(size_t key_size, size_t value_size) {
+    const size_t align = sizeof(struct links *);
+
+    return entry_value_offset(key_size) +
+           ((value_size + align - 1) & ~(align - 1));
+}
+
+// How large the block of an entry is.
+static size_t block_size(const struct memo *m, uint64_t word,
+                         size_t value_size) {
+    size_t key_size = entry_key_size(word);
+
     return m->prefix_size + offsetof(struct entry, bytes) +
-           entry_value_offset(key_size) + value_size;
+           (word & ENTRY_LINKED
+                ? links_offset(key_size, value_size) + sizeof(struct links *)
+                : entry_value_offset(key_size) + value_size);
+}
+
+struct links **memo_entry_links_(const struct entry *e) {
+    size_t key_size = entry_key_size(SYNC_LOAD(&e->word));
+
+    return (struct links **)(void *)((uintptr_t)e->bytes +
+                                     links_offset(key_size, e->value_size));
 }
 
 #define FROM_END(field) \
@@ -38,7 +59,8 @@ _Static_assert(FROM_END(check_ns) == PREFIX_OF_WEIGHT &&
 static struct entry *new_entry(struct shard *s, const void *key,
                                size_t key_size, size_t value_size,
                                uint64_t flags) {
-    size_t size = allocated_size(s->memo, key_size, value_size);
+    uint64_t word = (uint64_t)key_size << ENTRY_KEY_SHIFT | flags;
+    size_t size = block_size(s->memo, word, value_size);
     unsigned char *block = memo_alloc_(s->memo, size);
     struct entry *e;
 
@@ -52,11 +74,14 @@ static struct entry *new_entry(struct shard *s, const void *key,
     memset(block, 0, s->memo->prefix_size);
     e = (struct entry *)(void *)(block + s->memo->prefix_size);
     if (s->memo->timing != TIMING_NONE) {
-        flags |= ENTRY_TIMED;
+        word |= ENTRY_TIMED;
     }
-    SYNC_INIT(&e->word, (uint64_t)key_size << ENTRY_KEY_SHIFT | flags);
+    SYNC_INIT(&e->word, word);
     SYNC_INIT(&e->refs, 1);
     e->value_size = (uint32_t)value_size;
+    if (flags & ENTRY_LINKED) {
+        *memo_entry_links_(e) = NULL;
+    }
     e->shard = s;
     e->next = NULL;
     if (key_size != 0) {
@@ -68,9 +93,10 @@ static struct entry *new_entry(struct shard *s, const void *key,
 
 struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
                                        size_t key_size,
-                                       const struct adopted *adopted) {
-    struct entry *e =
-        new_entry(s, key, key_size, sizeof(*adopted), ENTRY_ADOPTED);
+                                       const struct adopted *adopted,
+                                       uint64_t flags) {
+    struct entry *e = new_entry(s, key, key_size, sizeof(*adopted),
+                                flags | ENTRY_ADOPTED);
 
     if (e != NULL) {
         memcpy(entry_value(e, key_size), adopted, sizeof(*adopted));
@@ -79,12 +105,12 @@ struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
 }
 
 struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
-                              size_t size) {
+                              size_t size, uint64_t flags) {
     struct adopted huge = {NULL, size, NULL, NULL, size};
     struct entry *e;
 
     if (size <= UINT32_MAX) {
-        return new_entry(s, key, key_size, size, 0);
+        return new_entry(s, key, key_size, size, flags);
     }
     if (size > SIZE_MAX / 2) {
         return NULL;
@@ -93,7 +119,7 @@ struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
     if (huge.data == NULL) {
         return NULL;
     }
-    e = memo_entry_adopting_new_(s, key, key_size, &huge);
+    e = memo_entry_adopting_new_(s, key, key_size, &huge, flags);
     if (e == NULL) {
         memo_dealloc_(s->memo, huge.data, size);
     }
@@ -103,12 +129,14 @@ struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
 size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
-    size_t bytes =
-        memo_good_size_(m, allocated_size(m, key_size, e->value_size));
+    size_t bytes = memo_good_size_(m, block_size(m, word, e->value_size));
 
     if (word & ENTRY_ADOPTED) {
         const struct adopted *a = entry_value(e, key_size);
         bytes += a->allocated == 0 ? a->size : memo_good_size_(m, a->allocated);
+    }
+    if (word & ENTRY_LINKED) {
+        bytes += memo_links_bytes_(m, *memo_entry_links_(e));
     }
     return bytes;
 }
@@ -116,7 +144,8 @@ size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
 struct entry *memo_marker_new_(struct memo_load *f, enum entry_kind kind) {
     struct entry *e =
         new_entry(f->shard, f->key, f->key_size, 0,
-                  (uint64_t)kind << ENTRY_KIND_SHIFT);
+                  (uint64_t)kind << ENTRY_KIND_SHIFT |
+                      (SYNC_LOAD(&f->links) != NULL ? ENTRY_LINKED : 0));
 
     if (e != NULL) {
         entry_prefix(e)->weight = f->shard->memo->max_weight != 0;
@@ -140,6 +169,45 @@ void memo_entry_weigh_(const struct memo *m, struct entry *e,
         entry_prefix(e)->weight =
             m->weight(m->weight_arg, e->bytes, key_size, v.data, v.size);
     }
+}
+
+static void free_block(struct memo *m, struct entry *e) {
+    memo_dealloc_(m, (unsigned char *)e - m->prefix_size,
+                  block_size(m, SYNC_LOAD(&e->word), e->value_size));
+}
+
+// The same entry, with room for links; NULL: out of memory.
+static struct entry *linked_copy(const struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word);
+    size_t key_size = entry_key_size(word);
+    size_t prefix_size = e->shard->memo->prefix_size;
+    struct entry *copy = new_entry(e->shard, e->bytes, key_size, e->value_size,
+                                   (word & ~ENTRY_KEY) | ENTRY_LINKED);
+
+    if (copy != NULL) {
+        memcpy((unsigned char *)copy - prefix_size,
+               (const unsigned char *)e - prefix_size, prefix_size);
+        memcpy(entry_value(copy, key_size), entry_value(e, key_size),
+               e->value_size);
+    }
+    return copy;
+}
+
+int memo_entry_link_(struct entry **at, struct links *links) {
+    struct entry *e = *at;
+
+    if ((SYNC_LOAD(&e->word) & ENTRY_LINKED) == 0) {
+        struct shard *s = e->shard;
+        e = linked_copy(*at);
+        if (e == NULL) {
+            return MEMO_ENOMEM;
+        }
+        free_block(s->memo, *at);  // what it adopted is the copy's
+        memo_shard_gone_(s);
+        *at = e;
+    }
+    *memo_entry_links_(e) = links;
+    return 0;
 }
 
 // ------------------------------------------------------------------ the end
@@ -194,7 +262,6 @@ static void call_destructor(const struct adopted *a) {
 
 static void destroy_entry(struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
-    size_t key_size = entry_key_size(word);
     struct shard *s = e->shard;
     size_t bytes = word & ENTRY_RETIRED ? memo_entry_bytes_(s->memo, e) : 0;
     const struct adopted *a = adopted_by(e);
@@ -205,8 +272,10 @@ static void destroy_entry(struct entry *e) {
     if (a != NULL && a->allocated != 0) {
         memo_dealloc_(s->memo, a->data, a->allocated);
     }
-    memo_dealloc_(s->memo, (unsigned char *)e - s->memo->prefix_size,
-                  allocated_size(s->memo, key_size, e->value_size));
+    if (word & ENTRY_LINKED) {
+        memo_links_free_(s->memo, *memo_entry_links_(e));
+    }
+    free_block(s->memo, e);
     if (word & ENTRY_RETIRED) {
         (void)SYNC_SUB_ACQREL(&s->undead_bytes, bytes);  // ORDER(undead) gone:A
         (void)SYNC_SUB_ACQREL(&s->n_undead, 1);
@@ -236,8 +305,7 @@ void memo_entry_hand_out_(struct entry *e, uint32_t from,
     out->zero = 0;
 }
 
-// The entry behind a pin.
-static struct entry *pinned_entry(const void *pin) {
+struct entry *memo_pinned_entry_(const void *pin) {
     if ((uintptr_t)pin & PIN_COUNTED) {
         return (struct entry *)((uintptr_t)pin & ~PIN_COUNTED);
     }
@@ -263,7 +331,7 @@ static void release_counted(struct memo_value *v) {
 
     if (pin != NULL) {
         memset(v, 0, sizeof(*v));
-        memo_entry_unref_(pinned_entry(pin));
+        memo_entry_unref_(memo_pinned_entry_(pin));
     }
 }
 
@@ -297,7 +365,7 @@ int memo_retain(const struct memo_value *v, struct memo_value *out) {
         memset(out, 0, sizeof(*out));
         return MEMO_EINVAL;
     }
-    memo_entry_ref_(pinned_entry(v->pin));
-    memo_entry_hand_out_(pinned_entry(v->pin), v->from, out);
+    memo_entry_ref_(memo_pinned_entry_(v->pin));
+    memo_entry_hand_out_(memo_pinned_entry_(v->pin), v->from, out);
     return 0;
 }

@@ -101,6 +101,15 @@ int64_t memo_end_of_(const struct memo *m, const struct entry *e) {
                : deadline;
 }
 
+// Use prolongs the time of e itself, but what is made from it isn't so used.
+int64_t memo_best_before_(const struct memo *m, const struct entry *e) {
+    const struct entry_prefix *p = entry_prefix(e);
+
+    return is_plain(m)                 ? SYNC_LOAD(&p->check_ns)
+           : kind_of(e) == KIND_STALE ? SYNC_LOAD(&p->refresh_ns)
+                                       : SYNC_LOAD(&p->latest_ns);
+}
+
 // When somebody must think about a fresh value next.
 static void set_check(const struct memo *m, struct entry *e, int64_t now_ns) {
     struct entry_prefix *p = entry_prefix(e);

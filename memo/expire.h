@@ -23,6 +23,9 @@ enum age {
 enum age memo_age_owned_(const struct shard *s, const struct entry *e,
                          int64_t now_ns);
 
+// Until when what is made from e is fresh.
+int64_t memo_best_before_(const struct memo *m, const struct entry *e);
+
 // Until when e stays in the table.
 int64_t memo_end_of_(const struct memo *m, const struct entry *e);
 

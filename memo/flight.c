@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/link.h"
 
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
     f->hash = hash;
     f->key_size = key_size;
     f->started_ns = memo_now_(s->memo);
+    f->until_ns = MEMO_NEVER;
     SYNC_INIT(&f->refs, 1);
     sync_event_init(&f->done);
     sync_event_init(&f->canceled);
@@ -43,6 +45,7 @@ void memo_flight_unref_(struct memo_load *f) {
     if (f->old != NULL) {
         memo_entry_unref_(f->old);
     }
+    memo_link_set_free_(s->memo, SYNC_LOAD(&f->links));
     memo_dealloc_(s->memo, f, size);
     memo_shard_gone_(s);
 }
@@ -141,6 +144,10 @@ static int is_finished(const struct memo_load *l) {
     return SYNC_LOAD(&l->finished) != 0;
 }
 
+static uint64_t flags_of(const struct memo_load *l) {
+    return SYNC_LOAD(&l->links) != NULL ? ENTRY_LINKED : 0;
+}
+
 void *memo_load_reserve(struct memo_load *l, size_t size) {
     struct memo_value old = {0};
     struct memo_value now = {0};
@@ -149,7 +156,8 @@ void *memo_load_reserve(struct memo_load *l, size_t size) {
     if (l == NULL || is_finished(l)) {
         return NULL;
     }
-    e = memo_entry_new_(l->shard, l->key, l->key_size, size);
+    e = memo_entry_new_(l->shard, l->key, l->key_size, size,
+                        flags_of(l));
     if (e == NULL) {
         return NULL;
     }
@@ -176,7 +184,8 @@ int memo_load_return(struct memo_load *l, const void *data, size_t size) {
     if (is_finished(l)) {
         return MEMO_EALREADY;
     }
-    e = memo_entry_new_(l->shard, l->key, l->key_size, size);
+    e = memo_entry_new_(l->shard, l->key, l->key_size, size,
+                        flags_of(l));
     if (e == NULL) {
         return MEMO_ENOMEM;
     }
@@ -199,7 +208,8 @@ int memo_load_adopt(struct memo_load *l, void *data, size_t size,
     if (is_finished(l)) {
         return MEMO_EALREADY;
     }
-    e = memo_entry_adopting_new_(l->shard, l->key, l->key_size, &adopted);
+    e = memo_entry_adopting_new_(l->shard, l->key, l->key_size, &adopted,
+                                 flags_of(l));
     if (e == NULL) {
         return MEMO_ENOMEM;
     }

@@ -11,6 +11,8 @@
 //     flight.c       one load in progress, and the map of them
 //     table.c/.h     resident entries; lock-free readers
 //     entry.c        one result: made, pinned, counted, destroyed
+//     link.c/.h      tags, and keys that others depend on; links to them
+//     depend.c       what a load says of these
 //     engine_lock.c     who owns a shard: whoever holds its mutex
 //     engine_monitor.c                   or the monitor it is confined to
 //     reaper.c       destructors, out of the monitor's way
@@ -22,6 +24,7 @@
 #include "sync/annotate.h"
 #include "sync/atomic.h"
 #include "sync/event.h"
+#include "sync/list.h"
 #include "sync/mutex.h"
 
 // ------------------------------------------------------------------ entry
@@ -37,8 +40,8 @@
 //     bits 18..19   ENTRY_FRESH, ENTRY_RETURNED: the policy's
 //     bits 20..43   size of the key
 //     bits 44..45   uses, saturating: how often hit since the policy looked
-//     bits 46..51   ENTRY_*
-//     bits 52..63   generation: the shard's at the time of storing
+//     bits 46..52   ENTRY_*
+//     bits 53..63   generation: the shard's at the time of storing
 //
 //     being made --- stored ---> resident --- unlinked ---> retired ---> gone
 //          '------ not stored (error, detached, closed) ------------------^
@@ -102,6 +105,7 @@ struct entry_prefix {
 #define ENTRY_OF_POLICY \
     (ENTRY_QUEUE | ENTRY_FRESH | ENTRY_RETURNED | ENTRY_STAMP)
 #define ENTRY_KEY_SHIFT 20
+#define ENTRY_KEY ((uint64_t)MEMO_KEY_MAX << ENTRY_KEY_SHIFT)
 #define ENTRY_USES_SHIFT 44
 #define ENTRY_USES (UINT64_C(3) << ENTRY_USES_SHIFT)
 #define ENTRY_ADOPTED (UINT64_C(1) << 46)  // a struct adopted is the value
@@ -111,8 +115,9 @@ struct entry_prefix {
 #define ENTRY_KIND_SHIFT 49                // enum entry_kind
 #define ENTRY_KIND (UINT64_C(3) << ENTRY_KIND_SHIFT)
 #define ENTRY_NONE (UINT64_C(1) << 51)     // in no entry: see shard.stamp
-#define ENTRY_GENERATION_SHIFT 52
-#define ENTRY_GENERATION (UINT64_C(0xfff) << ENTRY_GENERATION_SHIFT)
+#define ENTRY_LINKED (UINT64_C(1) << 52)   // has links: see link.h
+#define ENTRY_GENERATION_SHIFT 53
+#define ENTRY_GENERATION (UINT64_C(0x7ff) << ENTRY_GENERATION_SHIFT)
 
 // What a cache whose policy looks at values knows of an entry; in front of all
 // else.  Owned by the shard's owner.
@@ -177,8 +182,9 @@ SYNC_INLINE void entry_describe(const struct entry *e, uint64_t word,
 
 // Make an entry with room for a value of size bytes; NULL: out of memory.  It
 // has one reference, the caller's.
+// If it is going to be linked, flags is ENTRY_LINKED, else 0.
 struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
-                              size_t size);
+                              size_t size, uint64_t flags);
 
 // Make a marker for what the load of f came to; NULL: out of memory.
 struct entry *memo_marker_new_(struct memo_load *f, enum entry_kind kind);
@@ -186,7 +192,17 @@ struct entry *memo_marker_new_(struct memo_load *f, enum entry_kind kind);
 // The same, around the caller's own object: what adopted says.
 struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
                                        size_t key_size,
-                                       const struct adopted *adopted);
+                                       const struct adopted *adopted,
+                                       uint64_t flags);
+
+// Whether the links of e, which is linked, hold; or it is out of date.
+int memo_links_hold_(const struct entry *e);
+
+// The same of any entry.
+SYNC_INLINE int entry_holds(const struct entry *e) {
+    return SYNC_LIKELY((SYNC_LOAD(&e->word) & ENTRY_LINKED) == 0) ||
+           memo_links_hold_(e);
+}
 
 // The bytes that e costs: itself and what it adopted.
 size_t memo_entry_bytes_(const struct memo *m, const struct entry *e);
@@ -206,6 +222,8 @@ int memo_entry_has_destructor_(const struct entry *e);
 
 // Whether the calling thread is in a destructor, of any cache.
 int memo_in_destructor_(void);
+// The entry behind the pin of a value.
+struct entry *memo_pinned_entry_(const void *pin);
 
 // Hand e out in *out, by a reference of the caller's that *out takes over.
 void memo_entry_hand_out_(struct entry *e, uint32_t from,
@@ -254,6 +272,9 @@ struct memo_load {
     int alone;  // it serves who started it and nobody else, and isn't stored
 
     // Owned by the shard's owner.
+    struct sync_link running;  // while runs: on its shard's list
+    uint64_t began;            // by the clock of sources; const once it runs
+    uint64_t checked;          // by that clock: when it was not outdated
     struct memo_load *child[4];  // ATTACHED: the map, see flight.c; DETACHED:
                                  // next and previous on the list
     enum flight_state state;
@@ -269,12 +290,14 @@ struct memo_load {
     enum verdict verdict;
     int pass;
     struct dates dates;
+    int64_t until_ns;  // what it was made from is no longer fresh then
 
     // Published by done: stored before sync_event_set(), read after the event
     // was seen set.
     struct entry *result;  // NULL, or a reference that f holds
     int error;
-    int detached;  // it was DETACHED when it ended
+    int detached;  // it was DETACHED when it ended, or outdated
+    int outdated;  // one of its links didn't hold when it ended
     int stale;     // result is the old value, past its time
     int passed;    // it is for who started it: the others load alone
 
@@ -283,6 +306,9 @@ struct memo_load {
     struct sync_watcher on_cancel;  // watches canceled, if cancel_fn
     memo_cancel_fn *cancel_fn;
     void *cancel_arg;
+
+    // Atomic.  What is behind it: see depend.c
+    SYNC_ATOMIC(struct link_set *) links;
 
     // Atomic.
     sync_atomic_u32 refs;      // ORDER(unref)
@@ -350,6 +376,10 @@ struct table {
 // INVARIANT(counts)  n_entries, entry_bytes equal what a walk of the table
 //     finds, old generations included; n_flights what a walk of the map finds;
 //     n_retired, retired_bytes what a walk of the list finds.
+// INVARIANT(running)  running holds the n_running flights whose loads run, the
+//     oldest first.
+// INVARIANT(links)  An entry that is LINKED has links, to sources of its cache,
+//     to each of which it holds a reference.
 struct shard {
     // The line that hits read.  table: see there.
     struct table table;
@@ -367,6 +397,7 @@ struct shard {
     // Owned by the shard's owner.
     struct memo_load *flights;
     struct memo_load *detached_flights;
+    struct sync_list running;  // all whose loads run, in order of their begin
     struct entry *retired;  // unlinked, not yet found unpinned
     struct entry *garbage;  // unpinned; to be dropped when ownership ends
     uint64_t n_retired, retired_bytes;  // on retired
@@ -379,6 +410,8 @@ struct shard {
     int reclaim_now;          // it retired something with a destructor
     uint64_t n_flights, n_running;
     uint64_t entry_bytes;
+    uint64_t n_linked;      // resident entries with links
+    uint64_t concerned;     // links broken when the last sweep for them began
     uint64_t joins, loads, load_failures, detached, load_ns;
     uint64_t refreshes, refresh_failures, not_modified, passes, expired;
     int64_t now_ns;   // the latest time that a step was told
@@ -428,6 +461,7 @@ struct memo {
     memo_load_many_fn *load_many;
     uint64_t max_loads, max_waiters, max_waiters_per_key;  // 0: none
     int cancel_unwanted;
+    int depend_auto;
     uint64_t max_entries, max_bytes, max_weight;  // 0: none
     memo_weight_fn *weight;
     void *weight_arg;
@@ -439,6 +473,9 @@ struct memo {
     // Guarded by the orphans' mutex, in life.c.
     struct memo *next_orphan;
     int is_orphan;
+
+    // Published by ORDER(sources), see link.c.  NULL: there never were any
+    SYNC_ATOMIC(struct sources *) sources;
 
     // Atomic.
     sync_atomic_u64 hits;  // those that tally doesn't count
@@ -593,6 +630,7 @@ struct begin_step {
     uint32_t from;  // enum memo_from, of the entry or the error
     struct memo_load *flight;
     int started;
+    int late;  // something has changed since the flight that was joined began
     int needs_spare;
     int error;
 };
@@ -614,6 +652,7 @@ struct end_step {
     int64_t now_ns;
     // Out.
     int was_open;  // the flight had not been ended by memo_close() before
+    int replaced;  // a fresh value of its key isn't resident any more
     int drains;    // the shard is closed: memo_close() waits for this load
 };
 void memo_end_owned_(struct shard *s, void *end_step);
@@ -662,11 +701,13 @@ void memo_reclaim_owned_(struct shard *s, void *unused);
 
 void memo_stats_owned_(struct shard *s, void *memo_stats);
 void memo_check_owned_(struct shard *s, void *unused);
+void memo_check_sources_(struct memo *m);
 
 // ------------------------------------------------------------------ loads
 
 int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size);
 int memo_is_bad_wait_(const struct memo_wait *wait);
+int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n);
 
 // Look for a resident answer, counting it: a value in *out, or an error that is
 // kept.  Or there is nothing; or only the owner can tell.  No lock.
@@ -694,6 +735,19 @@ void memo_run_load_(struct memo_load *f, int may_hand_over);
 // the same thread; NULL: that it runs now.  The caller holds a reference to
 // before until it has said so.
 void memo_queue_behind_(struct memo_load *f, struct memo_load *before);
+
+// The loads of m that run in this thread, and use what it gets: those of the
+// innermost call of a load function of m.  Return how many.
+size_t memo_running_loads_(const struct memo *m,
+                           struct memo_load *const **flights);
+
+// Whether f's result won't do: for who joined late, since it turned out to be
+// outdated, maybe by a change before he came (I1); or for a strict caller (I2).
+SYNC_INLINE int memo_must_ask_again_(const struct memo_load *f, int late,
+                                     const struct memo_wait *wait) {
+    return (late && f->outdated) ||
+           (f->detached && wait != NULL && (wait->flags & MEMO_WAIT_STRICT));
+}
 
 // Run one bulk load for n flights that were started here.
 void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],

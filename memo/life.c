@@ -1,5 +1,6 @@
 #include "memo/expire.h"
 #include "memo/internal.h"
+#include "memo/link.h"
 #include "memo/policy.h"
 #include "memo/table.h"
 
@@ -146,6 +147,7 @@ static void free_core(struct memo *m) {
     memo_reaper_free_(m->reaper);
     sync_tally_free(m->tally);
     sync_pages_release(m->pages, m->pages_size);
+    memo_sources_free_(m);
     allocator.free(allocator.state, m->block, m->block_size);
 }
 
@@ -211,7 +213,10 @@ static int are_bad_times(const struct memo_options *o) {
 }
 
 static int are_bad_options(const struct memo_options *o) {
-    return are_bad_times(o) || o->load == NULL || (o->flags & ~(MEMO_CANCEL_UNWANTED | MEMO_EARLY_REFRESH)) != 0 ||
+    const uint32_t flags =
+        MEMO_CANCEL_UNWANTED | MEMO_EARLY_REFRESH | MEMO_DEPEND_AUTO;
+
+    return are_bad_times(o) || o->load == NULL || (o->flags & ~flags) != 0 ||
            o->engine > MEMO_ENGINE_LOOP || o->policy > MEMO_POLICY_COST ||
            o->threads > THREADS_MOST ||
            (o->threads != 0 && o->executor != NULL) ||
@@ -347,6 +352,7 @@ static void set_options(struct memo *m, const struct memo_options *o,
         m->prefix_size += sizeof(struct entry_worth);
     }
     m->cancel_unwanted = (o->flags & MEMO_CANCEL_UNWANTED) != 0;
+    m->depend_auto = (o->flags & MEMO_DEPEND_AUTO) != 0;
     if (o->hash_seed == NULL) {
         sync_random(&m->seed, sizeof(m->seed));
     } else {
@@ -400,7 +406,7 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
         struct shard *s = memo_shard_at_(m, i);
         s->memo = m;
         SYNC_INIT(&s->live, 1);
-        SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE
+        SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE || m->depend_auto
                                  ? ENTRY_USES | ENTRY_NONE
                                  : ENTRY_USES);
         if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,

@@ -1,5 +1,6 @@
 #include "memo/expire.h"
 #include "memo/internal.h"
+#include "memo/link.h"
 #include "memo/table.h"
 
 #include <string.h>
@@ -38,7 +39,7 @@ static int must_go_again(const struct memo_load *f, struct begin_step *begin,
         begin->depth = BEGIN_ALONE;
         return 1;
     }
-    return f->detached && wait != NULL && (wait->flags & MEMO_WAIT_STRICT) != 0;
+    return memo_must_ask_again_(f, begin->late, wait);
 }
 
 // The whole idea, in one function.  The key was not among the resident values.
@@ -80,9 +81,9 @@ static void drop_flight(struct memo_load **f) {
     }
 }
 
-int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
-                   uint64_t hash, const struct memo_wait *wait,
-                   struct memo_value *out) {
+static int get_or_load(struct memo *m, const void *key, size_t key_size,
+                       uint64_t hash, const struct memo_wait *wait,
+                       struct memo_value *out) {
     if (memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out) >
         0) {
         return memo_answer_(m, out);
@@ -92,6 +93,18 @@ int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
                              ? BEGIN_JOIN
                              : BEGIN_START,
                          wait, out);
+}
+
+int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
+                   uint64_t hash, const struct memo_wait *wait,
+                   struct memo_value *out) {
+    int error = m->depend_auto ? memo_use_key_(m, hash, key, key_size) : 0;
+
+    if (error != 0) {
+        return error;
+    }
+    error = get_or_load(m, key, key_size, hash, wait, out);
+    return error == 0 && m->depend_auto ? memo_use_value_(m, out) : error;
 }
 
 int memo_load_as_(struct memo *m, const void *key, size_t key_size,
@@ -213,7 +226,8 @@ int memo_may_take_old_(const struct memo_load *f,
         return 0;
     }
     now = memo_now_(m);
-    return now >= wait->soft_deadline_ns && now < memo_end_of_(m, f->old);
+    return now >= wait->soft_deadline_ns && now < memo_end_of_(m, f->old) &&
+           entry_holds(f->old);
 }
 
 int memo_hand_out_old_(struct memo_load *f, struct memo_value *out) {
@@ -240,6 +254,17 @@ void memo_stop_waiting_(struct memo_load *f, int started, int gave_up) {
 
 // ------------------------------------------------------------------ the end
 
+// The marker for what f came to; without one an error isn't kept.
+static struct entry *linked_marker(struct memo_load *f, int error) {
+    struct entry *marker = memo_marker_for_(f, error);
+
+    if (marker != NULL && memo_link_result_(f, &marker) != 0) {
+        memo_entry_unref_(marker);
+        return NULL;
+    }
+    return marker;
+}
+
 // Publish the result, end the flight, wake everybody; then destroy what nobody
 // needs, for a destructor may itself wait for this flight.
 static void end_flight(struct memo_load *f, int error) {
@@ -251,15 +276,21 @@ static void end_flight(struct memo_load *f, int error) {
     struct entry *unwanted = NULL, *garbage;
 
     f->making = NULL;
+    if (end.error == 0 && memo_link_result_(f, &end.entry) != 0) {
+        end.error = MEMO_ENOMEM;
+    }
     if (end.error != 0 || f->verdict != VERDICT_VALUE) {
         unwanted = end.entry;
         end.entry = NULL;
     }
-    end.marker = memo_marker_for_(f, end.error);
+    end.marker = linked_marker(f, end.error);
     if (end.entry != NULL) {
         memo_entry_weigh_(m, end.entry, f->has_weight ? &f->weight : NULL);
     }
     garbage = memo_own_only_(f->shard, memo_end_owned_, &end);
+    if (end.replaced) {
+        memo_key_changed_(m, f->hash, f->key, f->key_size);
+    }
     if (end.was_open) {
         sync_event_set(&f->done);  // ORDER(result) set:B; CALLBACK: completions
     } else if (end.entry != NULL) {
@@ -317,6 +348,17 @@ void memo_excuse_loads_(const struct memo *m, int excused) {
             }
         }
     }
+}
+
+size_t memo_running_loads_(const struct memo *m,
+                           struct memo_load *const **flights) {
+    const struct running *r = SYNC_TLS(innermost);
+
+    while (r != NULL && r->flights[0]->shard->memo != m) {
+        r = r->outer;
+    }
+    *flights = r == NULL ? NULL : r->flights;
+    return r == NULL ? 0 : r->n;
 }
 
 // The wait graph: f->waits_for is the flight that the thread which runs the load

@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/link.h"
 #include "memo/table.h"
 
 #include <string.h>
@@ -66,7 +67,7 @@ static int get_window(struct memo *m, const struct memo_bytes keys[], size_t n,
 // A key that wasn't resident.
 struct miss {
     struct memo_load *flight;  // with a reference
-    int started, ran;
+    int started, ran, late;
     int refreshes;  // there is an answer without it
 };
 
@@ -84,6 +85,7 @@ static void claim(struct memo *m, const struct memo_bytes *key,
     *error = memo_find_or_start_(m, &begin);
     miss->flight = begin.flight;
     miss->started = begin.started;
+    miss->late = begin.late;
     miss->refreshes = begin.entry != NULL;
     if (begin.entry != NULL) {
         memo_entry_hand_out_(begin.entry, begin.from, out);
@@ -216,6 +218,8 @@ static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
     } else if (*error == 0 && f->passed && !miss->started) {
         *error = memo_load_as_(m, key->data, key->size, f->hash, BEGIN_ALONE,
                                wait, out);
+    } else if (*error == 0 && memo_must_ask_again_(f, miss->late, wait)) {
+        *error = memo_get_slow_(m, key->data, key->size, f->hash, wait, out);
     } else if (*error == 0) {
         *error = memo_hand_out_(f, miss->started, out);
     }
@@ -247,12 +251,35 @@ static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n
     }
 }
 
-static int are_bad_keys(const struct memo_bytes keys[], size_t n) {
+// In a load that depends on what it gets.
+static int use_keys(struct memo *m, const struct memo_bytes keys[], size_t n) {
+    int error = 0;
+    size_t i;
+
+    for (i = 0; i < n && error == 0; i++) {
+        error = memo_use_key_(m, hash_key(&m->seed, keys[i].data, keys[i].size),
+                              keys[i].data, keys[i].size);
+    }
+    return error;
+}
+
+static void use_values(struct memo *m, struct memo_value out[], size_t n,
+                       int errors[]) {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        if ((keys[i].data == NULL && keys[i].size != 0) ||
-            keys[i].size > MEMO_KEY_MAX) {
+        if (errors[i] == 0) {
+            errors[i] = memo_use_value_(m, &out[i]);
+        }
+    }
+}
+
+int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n) {
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if (bytes == NULL || (bytes[i].data == NULL && bytes[i].size != 0) ||
+            bytes[i].size > MEMO_KEY_MAX) {
             return 1;
         }
     }
@@ -268,10 +295,15 @@ int memo_get_many(struct memo *m, const struct memo_bytes keys[], size_t n,
     if (out != NULL && n != 0) {
         memset(out, 0, n * sizeof(*out));
     }
-    if (m == NULL || (n != 0 && (keys == NULL || out == NULL ||
-                                 errors == NULL)) ||
-        memo_is_bad_wait_(wait) || are_bad_keys(keys, n)) {
+    if (m == NULL || (n != 0 && (out == NULL || errors == NULL)) ||
+        memo_is_bad_wait_(wait) || memo_are_bad_bytes_(keys, n)) {
         return MEMO_EINVAL;
+    }
+    if (m->depend_auto && use_keys(m, keys, n) != 0) {
+        for (i = 0; i < n; i++) {
+            errors[i] = MEMO_ENOMEM;
+        }
+        return MEMO_ENOMEM;
     }
     for (i = 0; i < n; i += WINDOW) {
         size_t window = n - i < WINDOW ? n - i : WINDOW;
@@ -279,6 +311,9 @@ int memo_get_many(struct memo *m, const struct memo_bytes keys[], size_t n,
     }
     if (missing) {
         get_missing(m, keys, n, wait, out, errors);
+    }
+    if (m->depend_auto) {
+        use_values(m, out, n, errors);
     }
     for (i = 0; i < n && errors[i] == 0; i++) {
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "memo/internal.h"
+#include "memo/link.h"
 #include "memo/table.h"
 
 // The door: every public function on a cache checks its arguments here, and
@@ -144,16 +145,10 @@ static SYNC_COLD int find_by_owner(struct memo *m, const void *key,
     return error;
 }
 
-int memo_peek(struct memo *m, const void *key, size_t key_size,
-              struct memo_value *out) {
-    uint64_t hash;
+static int peek(struct memo *m, const void *key, size_t key_size, uint64_t hash,
+                struct memo_value *out) {
     int error;
 
-    if (out == NULL || memo_is_bad_key_(m, key, key_size)) {
-        return refuse(out, MEMO_EINVAL);
-    }
-    memset(out, 0, sizeof(*out));
-    hash = hash_key(&m->seed, key, key_size);
     switch (memo_find_(m, key, key_size, hash, out, &error)) {
         case FIND_ANSWER:
             return error;
@@ -162,6 +157,25 @@ int memo_peek(struct memo *m, const void *key, size_t key_size,
         default:
             return SYNC_LOAD(&m->closing) ? MEMO_ECLOSED : MEMO_ENOENT;
     }
+}
+
+int memo_peek(struct memo *m, const void *key, size_t key_size,
+              struct memo_value *out) {
+    uint64_t hash;
+    int error = 0;
+
+    if (out == NULL || memo_is_bad_key_(m, key, key_size)) {
+        return refuse(out, MEMO_EINVAL);
+    }
+    memset(out, 0, sizeof(*out));
+    hash = hash_key(&m->seed, key, key_size);
+    if (m->depend_auto) {
+        error = memo_use_key_(m, hash, key, key_size);
+    }
+    if (error == 0) {
+        error = peek(m, key, key_size, hash, out);
+    }
+    return error == 0 && m->depend_auto ? memo_use_value_(m, out) : error;
 }
 
 enum find memo_find_(struct memo *m, const void *key, size_t key_size,
@@ -194,17 +208,21 @@ static int replace(struct memo *m, struct entry *e, const struct dates *dates,
 
     r.now_ns = m->timing == TIMING_NONE ? 0 : memo_now_(m);
     memo_own_(memo_shard_of_(m, hash), memo_replace_owned_, &r);
+    if (r.error == 0) {
+        memo_key_changed_(m, hash, key, key_size);
+    }
     return r.error;
 }
 
 // What p says, in *dates; or MEMO_EINVAL.
-static int take_put(const struct memo *m, const struct memo_put_options *p,
+static int take_put(struct memo *m, const struct memo_put_options *p,
                     struct dates *dates) {
     memset(dates, 0, sizeof(*dates));
     if (p == NULL) {
         return 0;
     }
     if (p->size != sizeof(*p) || p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
+        memo_are_bad_bytes_(p->tags, p->n_tags) ||
         (p->ttl_ns != 0 && m->timing == TIMING_NONE) ||
         (p->refresh_after_ns != 0 && m->timing != TIMING_FRESHNESS)) {
         return MEMO_EINVAL;
@@ -222,14 +240,15 @@ int memo_put_with(struct memo *m, const void *key, size_t key_size,
     struct dates dates;
     struct entry *e;
     uint64_t hash;
-    int error;
+    int error = 0;
 
     if (memo_is_bad_key_(m, key, key_size) || (data == NULL && size != 0) ||
         take_put(m, put, &dates) != 0) {
         return MEMO_EINVAL;
     }
     hash = hash_key(&m->seed, key, key_size);
-    e = memo_entry_new_(memo_shard_of_(m, hash), key, key_size, size);
+    e = memo_entry_new_(memo_shard_of_(m, hash), key, key_size, size,
+                        put != NULL && put->n_tags != 0 ? ENTRY_LINKED : 0);
     if (e == NULL) {
         return MEMO_ENOMEM;
     }
@@ -237,8 +256,13 @@ int memo_put_with(struct memo *m, const void *key, size_t key_size,
     if (size != 0) {
         memcpy((void *)(uintptr_t)value.data, data, size);
     }
-    memo_entry_weigh_(m, e, NULL);
-    error = replace(m, e, &dates, key, key_size, hash);
+    if (put != NULL && put->n_tags != 0) {
+        error = memo_link_tags_(m, &e, put->tags, put->n_tags);
+    }
+    if (error == 0) {
+        memo_entry_weigh_(m, e, NULL);
+        error = replace(m, e, &dates, key, key_size, hash);
+    }
     memo_entry_unref_(e);
     return error;
 }
@@ -290,6 +314,7 @@ int memo_clear(struct memo *m) {
         // A small cache is swept here; a large one by and by.
         memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
     }
+    memo_all_keys_changed_(m);
     return 0;
 }
 
@@ -336,6 +361,7 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_stats_owned_, stats);
     }
+    memo_source_stats_(m, stats);
     return 0;
 }
 
@@ -345,4 +371,5 @@ void memo_check(struct memo *m) {
     for (i = 0; m != NULL && i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_check_owned_, NULL);
     }
+    memo_check_sources_(m);
 }

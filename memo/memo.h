@@ -109,6 +109,12 @@ struct memo_value {
     uint32_t zero;  // reserved
 };
 
+// A key, or a tag, as one of many.
+struct memo_bytes {
+    const void *data;
+    size_t size;
+};
+
 // What makes a value.  Return 0 after memo_load_return(), memo_load_adopt() or
 // memo_load_reserve(); or an error, best a positive number of your own, which
 // every caller of this flight gets; or MEMO_PENDING, and call
@@ -214,7 +220,8 @@ struct memo_options {
     const uint64_t *hash_seed;        // 4 words, copied;   NULL: random.  Who
                                       // knows the seed can make keys collide.
     uint32_t shards;                  // a power of two, at most 4096; 0: by cores
-    uint32_t flags;                   // MEMO_CANCEL_UNWANTED
+    uint32_t flags;                   // MEMO_CANCEL_UNWANTED, MEMO_EARLY_REFRESH,
+                                      // MEMO_DEPEND_AUTO
     memo_load_many_fn *load_many;     // for memo_get_many();  NULL: load, in turn
     const struct memo_executor *executor;  // copied; for loads whose caller may
                                       // leave, or doesn't wait;  NULL: see threads
@@ -251,6 +258,12 @@ struct memo_options {
 // Tell a load when the last who waited for it has given up, and don't keep its
 // result: see memo_load_is_canceled().  Otherwise it goes on, for the cache.
 #define MEMO_CANCEL_UNWANTED 1u
+
+// Let each load depend on all that is got from the same cache inside its function,
+// by memo_get(), memo_get_wait(), memo_peek() and memo_get_many() in the same
+// thread: as if memo_load_get() had been called.  It counts as a use of the load,
+// so another thread mustn't use it at that moment.  Hits take somewhat longer.
+#define MEMO_DEPEND_AUTO 4u
 
 // Refresh values before they expire, at a random time that is the earlier the
 // longer their loads take: see "Time".
@@ -297,6 +310,27 @@ struct memo_options {
 // has fewer shards than options.shards says: each is to hold 1024 entries, 1 MiB,
 // or a weight of 65536 at least.  A value too large for its shard's share is
 // delivered to who asked for it, but not stored, and evicts nothing.
+
+// Tags and dependencies.  What a value hangs on, besides its own key: tags, which
+// its load gives it, and other keys, from whose values its load made it.
+//
+//     memo_load_add_tag(l, "user:17", 7);            memo_invalidate_tag(m, ...)
+//     memo_load_get(l, "template", 8, NULL, &v);     memo_invalidate(m, ...)
+//
+// It goes when they go, and what was made from it goes as well, however long the
+// chain.  A key takes along what was made from it when it is invalidated, put, or
+// cleared, and when a load gives it a new value in place of a fresh one; not when
+// its value is evicted.  No value stays fresh longer than what it was made from.  A
+// cycle does no harm: the new value of a key isn't concerned by the old one's end.
+//
+// A change takes the same short time whatever hangs on it: it marks the tag or the
+// key, and a value that hangs on that is no longer found.  Until somebody comes
+// across it, or it is swept (which begins when enough may be so outdated), it stays
+// in memory, and memo_stats.entries counts it.
+//
+// Who uses none of this pays nothing for it.  A value with n tags and other keys
+// takes 48 + 16 n bytes more (in max_bytes); each tag or key in use 68 and its own
+// length (not in max_bytes: see memo_stats.source_bytes).
 
 // How to wait.  Zero in any field but size means the default.
 struct memo_wait {
@@ -345,6 +379,9 @@ struct memo_stats {
     uint64_t refresh_failures;  // of these, loads that ended in an error
     uint64_t not_modified;      // loads that found the old value good
     uint64_t passes;            // loads whose result wasn't to be kept
+    // Where there are tags or dependencies; else 0.
+    uint64_t sources;       // tags, and keys depended on, that are in use
+    uint64_t source_bytes;  // memory of these, and of what is known of changes
 };
 
 // ---------------------------------------------------------------- a cache
@@ -446,14 +483,17 @@ MEMO_API int memo_peek(struct memo *m, const void *key, size_t key_size,
 MEMO_API int memo_put(struct memo *m, const void *key, size_t key_size,
                       const void *data, size_t size);
 
-// How to store.  Zero in any field but size means the cache's default.
+// How to store.  Zero in any field but size means the default.
 struct memo_put_options {
     size_t size;               // sizeof(struct memo_put_options)
     int64_t ttl_ns;            // how long the value is fresh;  MEMO_NEVER: for ever
     int64_t refresh_after_ns;  // when it is to be loaded again;  MEMO_NEVER: never
+    const struct memo_bytes *tags;  // n_tags of them, copied
+    size_t n_tags;
 };
 
-// The same, with a say in how; put may be NULL.  MEMO_EINVAL also for a time that
+// The same, with a say in how; put may be NULL.  MEMO_EINVAL also for a bad tag (see
+// memo_invalidate_tag()), for a time that
 // is negative, or that this cache has no place for: ttl_ns needs any of the times
 // in its options to be set, refresh_after_ns any of them other than ttl_ns.
 MEMO_API int memo_put_with(struct memo *m, const void *key, size_t key_size,
@@ -489,6 +529,20 @@ MEMO_API int memo_invalidate(struct memo *m, const void *key, size_t key_size);
 
 // Forget every key, as memo_invalidate() does.
 MEMO_API int memo_clear(struct memo *m);
+
+// Forget every value that has this tag, or was made from one that has it: as
+// memo_invalidate() does, and as exactly.  A load that began before and adds the
+// tag later is concerned too: its result is not kept, those who had joined it get
+// it marked MEMO_DETACHED, and those who join it from now on load again.
+//
+// Return 0, MEMO_EINVAL (a NULL, or size over MEMO_KEY_MAX), MEMO_ECLOSED, or
+// MEMO_ENOMEM, which only the first call for a cache without tags can.
+//
+// Owner:   nothing changes hands.
+// Threads: any.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_invalidate_tag(struct memo *m, const void *tag, size_t size);
 
 // Let go of a value; the destructor of an adopted one runs when it is no longer
 // resident and nobody holds it.  *v becomes all zeros; releasing that is fine.
@@ -587,12 +641,6 @@ MEMO_API int memo_queue_next(struct memo_queue *q, struct memo_completion *out);
 //
 // Threads: any, but no other call on q may be in progress or follow.
 MEMO_API void memo_queue_free(struct memo_queue *q);
-
-// A key, as one of many.
-struct memo_bytes {
-    const void *data;
-    size_t size;
-};
 
 // Get n keys at once: out[i] and errors[i] are what memo_get_wait() would have
 // given for keys[i].  The hits among them are overlapped, which is several times
@@ -703,6 +751,61 @@ MEMO_API int memo_load_not_modified(struct memo_load *l);
 //
 // Threads: one at a time.  Blocks: no.  Locks: none.
 MEMO_API int memo_load_pass(struct memo_load *l);
+
+// Give the value a tag, for memo_invalidate_tag().  Any number of them, at any time
+// until the load ends; but one of them, or of memo_load_get(), had better come
+// before the value, which is copied once more if none does.  They don't matter if
+// the load says memo_load_not_modified(): the old value keeps those that it has.
+//
+// Return 0, MEMO_EINVAL (a NULL, or size over MEMO_KEY_MAX), MEMO_ENOMEM (the tag
+// isn't given), or MEMO_EALREADY (the load is finished).
+//
+// Owner:   tag is copied.
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_load_add_tag(struct memo_load *l, const void *tag,
+                               size_t size);
+
+// Get another key of the same cache, as memo_get_wait() does, to make the value
+// from: it goes when that key is changed, or when what that key's value was made
+// from is.  If there is no value but an error, it goes when one is put.
+//
+// Return also MEMO_EALREADY: the load is finished.
+//
+// Owner:   the caller releases *out, once.  key is copied.
+// Threads: one at a time.
+// Blocks:  as memo_get_wait().
+// Locks:   none held while the load of key runs.
+MEMO_API int memo_load_get(struct memo_load *l, const void *key,
+                           size_t key_size, const struct memo_wait *wait,
+                           struct memo_value *out);
+
+// Say that the value is made from v, a value of the same cache that was got, in
+// whatever way, since this load began.  If v's key has been changed since then, the
+// result is out of date already, whether v is the old value or the new one:
+// memo_load_get() knows better.
+//
+// Return 0, MEMO_EINVAL (a NULL, v holds nothing, or is of another cache),
+// MEMO_ENOMEM (v may be depended on in part) or MEMO_EALREADY.
+//
+// Owner:   v stays the caller's.
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_load_depend(struct memo_load *l, const struct memo_value *v);
+
+// Say that the value goes when key is invalidated or put, whether it is resident or
+// not; but not what the value of key was made from.
+//
+// Return 0, MEMO_EINVAL, MEMO_ENOMEM or MEMO_EALREADY.
+//
+// Owner:   key is copied.
+// Threads: one at a time.
+// Blocks:  no.
+// Locks:   none.
+MEMO_API int memo_load_depend_key(struct memo_load *l, const void *key,
+                                  size_t key_size);
 
 // Say whether the answer is no longer wanted: the cache is closing; or, with
 // MEMO_CANCEL_UNWANTED, nobody waits for it any more.

@@ -1,5 +1,6 @@
 #include "memo/expire.h"
 #include "memo/internal.h"
+#include "memo/link.h"
 #include "memo/policy.h"
 #include "memo/table.h"
 
@@ -46,6 +47,17 @@ static int is_of_this_generation(const struct shard *s, const struct entry *e) {
     return (SYNC_LOAD(&e->word) & ENTRY_GENERATION) == generation(s);
 }
 
+// Whether nothing has made e out of date, but time.
+static int is_valid(const struct shard *s, const struct entry *e) {
+    return is_of_this_generation(s, e) && entry_holds(e);
+}
+
+static void count_linked(struct shard *s, const struct entry *e, int n) {
+    if (SYNC_LOAD(&e->word) & ENTRY_LINKED) {
+        s->n_linked += (uint64_t)n;
+    }
+}
+
 static void retire(struct shard *s, struct entry *e) {
     size_t bytes = memo_entry_bytes_(s->memo, e);
 
@@ -58,6 +70,7 @@ static void retire(struct shard *s, struct entry *e) {
     }
     (void)SYNC_ADD(&s->n_undead, 1);
     (void)SYNC_ADD(&s->undead_bytes, bytes);
+    count_linked(s, e, -1);
     e->shard = s;
     (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);  // ORDER(retire) retire:A
     e->next = s->retired;
@@ -198,6 +211,7 @@ static int store(struct shard *s, struct entry *e, const void *key,
         return MEMO_ENOMEM;
     }
     memo_entry_ref_(e);
+    count_linked(s, e, 1);
     s->entry_bytes += memo_entry_bytes_(s->memo, e);
     if (s->wheel != NULL) {
         memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
@@ -211,15 +225,35 @@ static int store(struct shard *s, struct entry *e, const void *key,
 static void sweep_one(struct shard *s, struct table_place place,
                       struct entry *e, void *arg) {
     (void)arg;
-    if (!is_of_this_generation(s, e)) {
+    if (!is_valid(s, e)) {
         drop(s, place, e);
     }
 }
 
-// Drop what memo_clear() made out of date, in up to n groups.
+// Entries whose links are broken are dropped when somebody comes across them.
+// But when these may be one in so many of those with links, look for them.
+#define BROKEN_SHARE 8
+
+static void look_for_broken_links(struct shard *s) {
+    uint64_t concerned;
+
+    if (s->n_linked == 0 || s->sweeping) {
+        return;
+    }
+    concerned = memo_source_concerned_(s->memo);
+    if ((concerned - s->concerned) / memo_n_shards_(s->memo) >
+        s->n_linked / BROKEN_SHARE) {
+        s->concerned = concerned;
+        s->swept_to = 0;
+        s->sweeping = 1;
+    }
+}
+
+// Drop what memo_clear() made out of date, or other changes, in up to n groups.
 static void sweep(struct shard *s, uint64_t n) {
     uint64_t groups;
 
+    look_for_broken_links(s);
     if (!s->sweeping) {
         return;
     }
@@ -291,9 +325,10 @@ static void list_detached(struct shard *s, struct memo_load *f) {
     s->detached_flights = f;
 }
 
-// The entry that f was to replace, if it is still there.
+// The entry that f was to replace, if it is still there, and not out of date.
 static struct entry *old_of(const struct memo_load *f) {
-    return f->old == NULL || (SYNC_LOAD(&f->old->word) & ENTRY_RETIRED) != 0
+    return f->old == NULL || (SYNC_LOAD(&f->old->word) & ENTRY_RETIRED) != 0 ||
+                   !entry_holds(f->old)
                ? NULL
                : f->old;
 }
@@ -364,6 +399,7 @@ static void join(struct shard *s, struct memo_load *f, struct begin_step *b) {
     f->interest++;
     s->joins++;
     b->flight = f;
+    b->late = f->began != memo_source_clock_(s->memo);
 }
 
 // Start the flight that b has brought along; old is the key's entry, or NULL.
@@ -391,6 +427,8 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
     }
     f->interest = 1;
     f->runs = 1;
+    f->began = f->checked = memo_source_clock_(s->memo);
+    sync_list_push(&s->running, &f->running);
     f->refresh = b->entry != NULL || b->depth == BEGIN_REFRESH;
     s->refreshes += (uint64_t)f->refresh;
     s->n_running++;
@@ -478,6 +516,40 @@ static int begin_with(struct shard *s, struct begin_step *b, struct entry *e,
     return 1;
 }
 
+// The flight of that key that one can join; NULL: none.  One that is outdated
+// already is detached: its result won't be stored.
+static struct memo_load *find_flight(struct shard *s,
+                                     const struct begin_step *b) {
+    struct memo_load *f =
+        memo_flight_find_owned_(s->flights, b->hash, b->key, b->key_size);
+    uint64_t clock = f == NULL ? 0 : memo_source_clock_(s->memo);
+
+    if (f == NULL || f->checked == clock) {
+        return f;
+    }
+    f->checked = clock;
+    if (!memo_is_outdated_owned_(f)) {
+        return f;
+    }
+    detach_flight(s, f);
+    s->detached++;
+    return NULL;
+}
+
+// The entry of that key, unless it is out of date; NULL: none.
+static struct entry *find_valid(struct shard *s, const struct begin_step *b,
+                                struct table_place *place) {
+    struct entry *e =
+        memo_table_find_owned_(s, b->key, b->key_size, b->hash, place);
+
+    if (e == NULL || is_valid(s, e)) {
+        return e;
+    }
+    drop(s, *place, e);
+    s->written = 1;
+    return NULL;
+}
+
 void memo_begin_owned_(struct shard *s, void *begin_step) {
     struct begin_step *b = begin_step;
     struct table_place place;
@@ -490,9 +562,9 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
         return;
     }
     see_time(s, b->now_ns);
-    e = memo_table_find_owned_(s, b->key, b->key_size, b->hash, &place);
-    f = memo_flight_find_owned_(s->flights, b->hash, b->key, b->key_size);
-    if (e != NULL && is_of_this_generation(s, e)) {
+    f = find_flight(s, b);
+    e = find_valid(s, b, &place);
+    if (e != NULL) {
         enum age age =
             s->wheel == NULL ? AGE_FRESH : memo_age_owned_(s, e, b->now_ns);
         if (age != AGE_GONE) {
@@ -602,15 +674,73 @@ static void settle(struct shard *s, struct memo_load *f,
     }
 }
 
-static void count_end(struct shard *s, const struct memo_load *f,
+static void count_end(struct shard *s, struct memo_load *f,
                       const struct end_step *end) {
     s->n_running--;
+    sync_list_remove(&s->running, &f->running);
     if (s->memo->max_loads != 0) {
         (void)SYNC_SUB(&s->memo->n_loads, 1);
     }
     s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
     s->load_failures += end->error != 0;
     s->passes += end->error == 0 && f->pass;
+}
+
+// The fresh value that the key of f has, where somebody may depend on it.
+static struct entry *depended_on(struct shard *s, const struct memo_load *f,
+                                 int64_t now_ns) {
+    struct table_place place;
+    struct entry *e;
+    enum age age;
+
+    if (SYNC_LOAD(&s->memo->sources) == NULL) {
+        return NULL;
+    }
+    e = memo_table_find_owned_(s, f->key, f->key_size, f->hash, &place);
+    if (e == NULL || !is_valid(s, e)) {
+        return NULL;
+    }
+    age = s->wheel == NULL ? AGE_FRESH : memo_age_owned_(s, e, now_ns);
+    return age == AGE_FRESH || age == AGE_REFRESH || age == AGE_STALE ? e
+                                                                      : NULL;
+}
+
+// What f makes isn't fresh longer than what it is made from.
+static void limit_dates(const struct shard *s, struct memo_load *f,
+                        int64_t now_ns) {
+    struct dates *dates = &f->dates;
+    int64_t until = f->until_ns, left, ttl;
+
+    if (f->verdict == VERDICT_NOT_MODIFIED && f->old != NULL) {
+        int64_t until_old = memo_links_until_(f->old);
+        until = until < until_old ? until : until_old;
+    }
+    left = until <= now_ns ? 0 : until - now_ns;
+    ttl = dates->has_ttl ? dates->ttl_ns : s->memo->ttl_ns;
+    if (s->wheel != NULL && until != MEMO_NEVER && left < ttl) {
+        dates->has_ttl = 1;
+        dates->ttl_ns = left;
+    }
+}
+
+// Whether f, which ends, is out of date: by what it has been linked to, or by what
+// the old value is that it has found good.
+static int is_outdated(struct memo_load *f) {
+    return memo_is_outdated_owned_(f) ||
+           (f->verdict == VERDICT_NOT_MODIFIED && f->old != NULL &&
+            !entry_holds(f->old));
+}
+
+// f, which is attached, ends.
+static void settle_and_leave(struct shard *s, struct memo_load *f,
+                             struct end_step *end) {
+    const struct entry *before = depended_on(s, f, end->now_ns);
+
+    limit_dates(s, f, end->now_ns);
+    settle(s, f, end);
+    end->replaced =
+        before != NULL && before != depended_on(s, f, end->now_ns);
+    leave_map(s, f);
 }
 
 void memo_end_owned_(struct shard *s, void *end_step) {
@@ -625,12 +755,16 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     if (!end->was_open) {
         return;
     }
-    f->detached = f->state == FLIGHT_DETACHED && !f->alone;
+    f->outdated = is_outdated(f);
+    f->detached = (f->state == FLIGHT_DETACHED && !f->alone) || f->outdated;
     f->result = end->entry;
     f->error = end->error;
+    if (f->state == FLIGHT_ATTACHED && f->outdated) {
+        detach_flight(s, f);
+        s->detached++;
+    }
     if (f->state == FLIGHT_ATTACHED) {
-        settle(s, f, end);
-        leave_map(s, f);
+        settle_and_leave(s, f, end);
     } else {
         if (end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED) {
             memo_entry_ref_(f->old);

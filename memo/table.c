@@ -173,7 +173,8 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
         return LOOK_CHANGED;
     }
     word = SYNC_LOAD(&e->word);
-    if (!is_current(s, word) || !has_key(e, word, key, key_size)) {
+    if (!is_current(s, word) || !has_key(e, word, key, key_size) ||
+        !entry_holds(e)) {
         sync_unpin(pin);
         return LOOK_OTHER;
     }

@@ -85,7 +85,7 @@ SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
 // What a hit finds, and how it is kept.
 struct table_hit {
     struct entry *entry;
-    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, ENTRY_TIMED
+    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, _TIMED, _LINKED
     sync_pin_slot *pin;
 };
 
@@ -128,8 +128,10 @@ SYNC_INLINE int table_hit(const struct shard *s, const void *key,
             return 1;
         }
         hit->flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
-        if ((hit->flags & ~(ENTRY_ADOPTED | ENTRY_TIMED)) == 0 &&
+        if ((hit->flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | ENTRY_LINKED)) ==
+                0 &&
             hash_equal_bytes(hit->entry->bytes, key, key_size) &&
+            (!(hit->flags & ENTRY_LINKED) || memo_links_hold_(hit->entry)) &&
             (!(hit->flags & ENTRY_TIMED) || table_is_fresh(s, hit->entry))) {
             return 1;
         }
