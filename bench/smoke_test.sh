@@ -63,12 +63,14 @@ done
 grep -q 'mean".*"system":"aware","reduction":[3-9][0-9][.]' "$out/cost.jsonl"
 
 mkdir "$out/folder"
-for i in 1 2 3 1 2 3 1 4 5 6 7 8 9; do
+for i in 1 2 3 1 2 3 1 4 5 6 7 1 2; do
     printf "\\$i\\0\\0\\0\\0\\0\\0\\0"
 done >"$out/folder/few.u64"
-! ./hitratio "$out/folder" || exit 1
+! ./hitratio "$out/folder" >"$out/none" 2>&1 || exit 1
+grep -q 'too few keys' "$out/none"
 printf 'cut off' >"$out/folder/few.u64"
-! ./hitratio "$out/folder" || exit 1
+! ./hitratio "$out/folder" >"$out/none" 2>&1 || exit 1
+grep -q "isn't whole" "$out/none"
 
 mkdir "$out/report"
 ./report "$json" "$out/report"

@@ -1,6 +1,7 @@
 #include "bench/trace.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,22 +82,22 @@ char **trace_names(const char *folder, size_t *n) {
 
 // A program's output is read, so that nothing needs a library to unpack.
 static FILE *unpack(const char *path) {
-    int ends[2];
+    int ends[2], file = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (pipe(ends) != 0) {
+    if (file < 0 || pipe2(ends, O_CLOEXEC) != 0) {
         return NULL;
     }
     switch (fork()) {
         case -1:
             return NULL;
         case 0:
+            dup2(file, 0);
             dup2(ends[1], 1);
-            close(ends[0]);
-            close(ends[1]);
-            execlp("zstd", "zstd", "-dcq", "--long=27", path, (char *)NULL);
-            perror("zstd");
+            execlp("zstd", "zstd", "-dcq", "--long=27", (char *)NULL);
+            perror("zstd, which unpacks traces");
             _exit(127);
         default:
+            close(file);
             close(ends[1]);
             return fdopen(ends[0], "rb");
     }

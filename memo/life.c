@@ -56,12 +56,20 @@ static void free_by_malloc(void *state, void *p, size_t size) {
     free(p);
 }
 
-// What glibc's malloc takes: a word before each block, and multiples of two.
+// What an allocation takes, as jemalloc and tcmalloc say it; not there in others.
+extern size_t nallocx(size_t size, int flags) __attribute__((weak));
+
+// As the malloc says that the program is linked with; else what glibc's takes: a
+// word before each block, and multiples of two.
 static size_t good_size_of_malloc(void *state, size_t size) {
     const size_t word = sizeof(size_t), least = 4 * word;
     size_t taken = (size + word + 2 * word - 1) & ~(2 * word - 1);
 
     (void)state;
+    if (nallocx != NULL && size != 0) {
+        size_t good = nallocx(size, 0);
+        return good == 0 ? size : good;
+    }
     return taken < least ? least : taken;
 }
 
