@@ -105,6 +105,8 @@ class Everything {
                 }));
             }
         }
+        // Refreshes may still be running that nobody waits for.
+        Await([&] { return cache_.Stats().flights == 0; });
         done = true;
         finisher.Join();
         for (Value &v : mailbox_) {
