@@ -384,7 +384,8 @@ struct shard {
     // The line that hits read.  table: see there.
     struct table table;
     sync_atomic_u64 stamp;  // Published by the owner: generation, saturated
-                            // uses; ENTRY_NONE to slow all hits down
+                            // uses; ENTRY_NONE, where every hit takes the long
+                            // way
 
     // Const after init.
     struct memo *memo;
@@ -438,9 +439,9 @@ struct memo {
     unsigned char *shards;  // n_shards structs, SHARD_SIZE apart
     uint64_t shard_mask;    // (n_shards - 1) * SHARD_SIZE: counts bytes
     struct policy *policies;  // one a shard; NULL: the cache isn't bounded
-    uint32_t policy;          // enum memo_policy
-    uint64_t tally;  // of hits, or SYNC_TALLY_NONE: then hits counts, and the
-                     // shards' stamps make every hit take the long way
+    uint64_t tally;  // of hits, or SYNC_TALLY_NONE: then hits counts.  So far,
+                     // what hits read: one line
+    uint32_t policy;  // enum memo_policy
     memo_load_fn *load;
     void *load_arg;
     struct memo_allocator allocator;

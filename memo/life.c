@@ -414,7 +414,11 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
         struct shard *s = memo_shard_at_(m, i);
         s->memo = m;
         SYNC_INIT(&s->live, 1);
-        SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE || m->depend_auto
+        // Where a hit couldn't be counted, is noted by the load that it is for, or
+        // must ask another clock.
+        SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE || m->depend_auto ||
+                                     (m->timing != TIMING_NONE &&
+                                      !m->clock_is_monotonic)
                                  ? ENTRY_USES | ENTRY_NONE
                                  : ENTRY_USES);
         if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,

@@ -147,13 +147,26 @@ static void take(struct entry *e, uint64_t word, sync_pin_slot *pin, int brief,
     }
 }
 
+// What time it is, for reading the age of e; or INT64_MIN, if it is surely before
+// the time from when on that needs thinking.  When the clock is read, the hits
+// that follow profit from it.
+static int64_t now_for(struct memo *m, const struct entry *e,
+                       sync_pin_slot *pin) {
+    struct sync_ticks_window *w = &sync_pin_record(pin)->window;
+
+    if (!m->clock_is_monotonic) {
+        return memo_now_(m);
+    }
+    return sync_ticks_before(w, SYNC_LOAD(&entry_prefix(e)->check_ns))
+               ? INT64_MIN
+               : sync_ticks_read_clock(w);
+}
+
 // Pin the entry in *slot and compare.  If all slots of this thread are in use,
 // a brief pin protects it until a reference is counted.
 static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
                          uint64_t seen, struct entry *e, const void *key,
                          size_t key_size, struct memo_value *out) {
-    int64_t now_ns =
-        s->memo->timing == TIMING_NONE ? 0 : memo_now_(s->memo);
     sync_pin_slot *pin = sync_pin_fast(e);
     int brief = 0;
     uint64_t word;
@@ -180,7 +193,7 @@ static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
     }
     out->from = MEMO_HIT;
     if ((word & ENTRY_TIMED) &&
-        !memo_read_age_(s->memo, e, word, now_ns, out)) {
+        !memo_read_age_(s->memo, e, word, now_for(s->memo, e, pin), out)) {
         sync_unpin(pin);
         memset(out, 0, sizeof(*out));
         return LOOK_UNSURE;

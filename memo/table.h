@@ -85,15 +85,50 @@ SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
 // What a hit finds, and how it is kept.
 struct table_hit {
     struct entry *entry;
-    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, _TIMED, _LINKED
+    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, ENTRY_TIMED
     sync_pin_slot *pin;
 };
 
-// Whether e, in a cache with times, is fresh for sure.
-SYNC_INLINE int table_is_fresh(const struct shard *s, const struct entry *e) {
+// Whether e, in a cache with times and no clock of its own, is fresh for sure.
+SYNC_INLINE int table_is_fresh(const struct entry *e, sync_pin_slot *pin) {
     int64_t check_ns = SYNC_LOAD(&entry_prefix(e)->check_ns);
 
-    return check_ns == MEMO_NEVER || memo_now_(s->memo) < check_ns;
+    return SYNC_LIKELY(check_ns != MEMO_NEVER)
+               ? sync_ticks_before(&sync_pin_record(pin)->window, check_ns)
+               : 1;
+}
+
+// Whether the entry in b with the first equal tag may be the key's: then where,
+// and what is there.
+SYNC_INLINE int table_guess(struct bucket *b, uint64_t hash,
+                            SYNC_ATOMIC(uint64_t) * *slot, uint64_t *word) {
+    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
+
+    if (SYNC_UNLIKELY(match == 0)) {
+        return 0;
+    }
+    *slot = &b->slot[table_first(match)];
+    *word = SYNC_LOAD_ACQ(*slot);  // ORDER(slot) slot:D
+    return (uint16_t)*word == (uint16_t)hash;
+}
+
+// Whether e, which is pinned, is a value of that key, of this generation and
+// with its uses saturated; and has no links, which take the long way, for a call
+// from here would cost every hit a stack frame.  *flags: see struct table_hit.
+SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
+                             const void *key, size_t key_size,
+                             uint64_t *flags) {
+    uint64_t more =
+        (SYNC_LOAD(&e->word) ^ SYNC_LOAD(&s->stamp)) >> ENTRY_KEY_SHIFT;
+
+    if (SYNC_LIKELY(more == key_size) &&
+        SYNC_LIKELY(hash_equal_bytes(e->bytes, key, key_size))) {
+        *flags = 0;
+        return 1;
+    }
+    *flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
+    return (*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED)) == 0 &&
+           hash_equal_bytes(e->bytes, key, key_size);
 }
 
 // The common case of a hit: the key's home bucket, first equal tag, counter
@@ -101,40 +136,23 @@ SYNC_INLINE int table_is_fresh(const struct shard *s, const struct entry *e) {
 SYNC_INLINE int table_hit(const struct shard *s, const void *key,
                           size_t key_size, uint64_t hash,
                           struct table_hit *hit) {
-    struct bucket *b = table_bucket(&s->table, hash);
-    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
     SYNC_ATOMIC(uint64_t) * slot;
     uint64_t slot_word;
 
-    if (SYNC_UNLIKELY(match == 0)) {
+    if (SYNC_UNLIKELY(!table_guess(table_bucket(&s->table, hash), hash, &slot,
+                                   &slot_word))) {
         return 0;
     }
-    slot = &b->slot[table_first(match)];
-    slot_word = SYNC_LOAD_ACQ(slot);  // ORDER(slot) slot:D
     hit->entry = (struct entry *)(uintptr_t)(slot_word >> 16);
-    if (SYNC_UNLIKELY((uint16_t)slot_word != (uint16_t)hash)) {
-        return 0;
-    }
     hit->pin = sync_pin_fast(hit->entry);
     if (SYNC_UNLIKELY(hit->pin == NULL)) {
         return 0;
     }
-    if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word))) {  // ORDER(pin) look:B
-        uint64_t more = (SYNC_LOAD(&hit->entry->word) ^ SYNC_LOAD(&s->stamp)) >>
-                        ENTRY_KEY_SHIFT;
-        if (SYNC_LIKELY(more == key_size) &&
-            SYNC_LIKELY(hash_equal_bytes(hit->entry->bytes, key, key_size))) {
-            hit->flags = 0;
-            return 1;
-        }
-        hit->flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
-        if ((hit->flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | ENTRY_LINKED)) ==
-                0 &&
-            hash_equal_bytes(hit->entry->bytes, key, key_size) &&
-            (!(hit->flags & ENTRY_LINKED) || memo_links_hold_(hit->entry)) &&
-            (!(hit->flags & ENTRY_TIMED) || table_is_fresh(s, hit->entry))) {
-            return 1;
-        }
+    if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word)) &&  // ORDER(pin) look:B
+        SYNC_LIKELY(table_is_hit(s, hit->entry, key, key_size, &hit->flags)) &&
+        (SYNC_LIKELY(!(hit->flags & ENTRY_TIMED)) ||
+         table_is_fresh(hit->entry, hit->pin))) {
+        return 1;
     }
     sync_unpin(hit->pin);
     return 0;

@@ -15,6 +15,8 @@
 //       side's store, for the heavy fence acts as a full fence in every thread
 //       of the process.  So if look:B still finds p, scan:D finds the pin.
 //       Without membarrier, pin:A is a sequentially consistent exchange.
+//       used:E, the store of how many slots may be in use, comes before pin:A in
+//       the same thread, and so is seen by scan:D too.
 //
 //   ORDER(unpin)  unpin:A release store of NULL into the slot
 //                 scan:D  acquire load of the slot
@@ -104,44 +106,79 @@ static struct sync_pin_record *record_of_this_thread(void) {
     return r;
 }
 
+// Slots below n may be used from now on.
+static void use_up_to(struct sync_pin_record *r, uint32_t n) {
+    if (SYNC_LOAD(&r->used) < n) {
+        SYNC_STORE_REL(&r->used, n);  // ORDER(pin) used:E
+    }
+}
+
 static sync_pin_slot *publish(sync_pin_slot *slot, void *p) {
     (void)SYNC_XCHG_SC(slot, p);  // ORDER(pin) pin:A, with its own full fence
     return slot;
 }
 
+// Where to look for a free slot: behind the last one.
+static uint32_t first_to_try(const struct sync_pin_record *r) {
+    const sync_pin_slot *next = SYNC_TLS(sync_pin_next_);
+
+    return next == &never_free
+               ? 0
+               : (uint32_t)(next - r->slot + 1) % (SYNC_PIN_SLOTS - 1);
+}
+
 sync_pin_slot *sync_pin_slow(void *p) {
     struct sync_pin_record *r = record_of_this_thread();
-    int i;
+    uint32_t i, tried;
 
     if (r == NULL) {
         return NULL;
     }
-    for (i = 0; i < SYNC_PIN_SLOTS - 1; i++) {
+    i = first_to_try(r);
+    for (tried = 0; tried < SYNC_PIN_SLOTS - 1; tried++) {
         if (SYNC_LOAD_ACQ(&r->slot[i]) == NULL) {
+            use_up_to(r, i + 1);
             // The same slot serves the next pins by the short way, if the
             // machine has the heavy fence that it relies on.
             SYNC_TLS(sync_pin_next_) =
                 sync_heavy_fence_available() ? &r->slot[i] : &never_free;
             return publish(&r->slot[i], p);
         }
+        i = (i + 1) % (SYNC_PIN_SLOTS - 1);
     }
     return NULL;
+}
+
+sync_pin_slot *sync_pin_prepare(size_t *n) {
+    struct sync_pin_record *r =
+        sync_heavy_fence_available() ? record_of_this_thread() : NULL;
+
+    if (r == NULL) {
+        return NULL;
+    }
+    *n = *n < SYNC_PIN_SLOTS - 1 ? *n : SYNC_PIN_SLOTS - 1;
+    use_up_to(r, (uint32_t)*n);
+    return &r->slot[0];
 }
 
 sync_pin_slot *sync_pin_brief(void *p) {
     struct sync_pin_record *r = record_of_this_thread();
 
-    return r == NULL ? NULL : publish(&r->slot[SYNC_PIN_SLOTS - 1], p);
+    if (r == NULL) {
+        return NULL;
+    }
+    use_up_to(r, SYNC_PIN_SLOTS);
+    return publish(&r->slot[SYNC_PIN_SLOTS - 1], p);
 }
 
 void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
     struct sync_pin_record *r;
-    int i;
+    uint32_t i;
 
     sync_heavy_fence();  // ORDER(pin) scan:D
     for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {  // ORDER(record)
         SYNC_DATA_READ(&r->next);
-        for (i = 0; i < SYNC_PIN_SLOTS; i++) {
+        for (i = 0; i < SYNC_LOAD_ACQ(&r->used); i++) {  // ORDER(pin) scan:D
             void *p = SYNC_LOAD_ACQ(&r->slot[i]);  // ORDER(unpin) scan:D
             if (p != NULL) {
                 see(arg, p);

@@ -26,39 +26,40 @@
 
 #include "sync/annotate.h"
 #include "sync/atomic.h"
+#include "sync/ticks.h"
 
 // Slots of one thread.  The last is kept for sync_pin_brief().
-#define SYNC_PIN_SLOTS 16
+#define SYNC_PIN_SLOTS 128
 
 typedef SYNC_ATOMIC(void *) sync_pin_slot;
 
-// A thread's record: its slots, and what it has counted.  Aligned to its size,
-// so that a slot leads to it.
-#define SYNC_PIN_RECORD 1024
-#define SYNC_TALLIES 110
+// A thread's record: its slots, and what else it had better not share: what it
+// has counted, and what time it isn't yet.  Aligned to its size, so that a slot
+// leads to it.
+#define SYNC_PIN_RECORD 2048
+#define SYNC_TALLIES 120
 #define SYNC_TALLY_NONE UINT64_MAX
 
 struct sync_pin_record {
-    sync_pin_slot slot[SYNC_PIN_SLOTS];     // Atomic.
-    sync_atomic_u64 tally[SYNC_TALLIES];    // Atomic; written by one thread.
-    struct sync_pin_record *next;           // Const after init.
-    sync_atomic_u32 taken;                  // Atomic: 1 while a thread has it.
-    uint32_t zero;
+    sync_pin_slot slot[SYNC_PIN_SLOTS];   // Atomic.
+    sync_atomic_u64 tally[SYNC_TALLIES];  // Atomic; written by one thread.
+    struct sync_ticks_window window;      // Owned by the thread.
+    struct sync_pin_record *next;         // Const after init.
+    sync_atomic_u32 taken;                // Atomic: 1 while a thread has it.
+    sync_atomic_u32 used;  // Atomic; written by the thread: so many slots, from
+                           // the first on, have ever been used.  ORDER(pin)
 };
 
 // The calling thread's next slot to try; at first one that is never free.
 SYNC_API extern SYNC_THREAD_LOCAL(sync_pin_slot *, sync_pin_next_);
 
-// Publish p in the calling thread's next slot.  Return the slot, or NULL if it
-// is in use or the short way is not for this machine: see sync_pin_slow().  The
+// Publish p in this slot of the calling thread; return 0 if it is in use.  The
 // caller must now look again whether p is still reachable.
 //
 // ORDER(pin)  see pin.c
-SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
-    sync_pin_slot *slot = SYNC_TLS(sync_pin_next_);
-
+SYNC_INLINE int sync_pin_at(sync_pin_slot *slot, void *p) {
     if (!SYNC_LIKELY(SYNC_IS_ACQ(slot, NULL))) {
-        return NULL;
+        return 0;
     }
 #if SYNC_SYMMETRIC_FENCES
     (void)SYNC_XCHG_SC(slot, p);  // ORDER(pin) pin:A
@@ -66,6 +67,17 @@ SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
     SYNC_STORE_REL(slot, p);  // ORDER(pin) pin:A
     SYNC_LIGHT_FENCE();
 #endif
+    return 1;
+}
+
+// The same in the thread's next slot.  Return it, or NULL if it is in use or the
+// short way is not for this machine: see sync_pin_slow().
+SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
+    sync_pin_slot *slot = SYNC_TLS(sync_pin_next_);
+
+    if (!SYNC_LIKELY(sync_pin_at(slot, p))) {
+        return NULL;
+    }
     SYNC_ASSUME(slot != NULL);
     return slot;
 }
@@ -76,6 +88,14 @@ SYNC_INLINE sync_pin_slot *sync_pin_fast(void *p) {
 // Threads: any.  Blocks: no.  Locks: none.
 SYNC_API sync_pin_slot *sync_pin_slow(void *p);
 
+// For those who pin many at once: prepare for the use of n of the thread's slots
+// by sync_pin_at(), and return the first; *n may become less.  They needn't be
+// free.  NULL: the short way is not for this machine, or there was no memory for
+// a record.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+SYNC_API sync_pin_slot *sync_pin_prepare(size_t *n);
+
 // Publish p in a slot that is free between two calls of the same thread, for
 // pins that end before the caller returns.  NULL: no memory for a record.
 SYNC_API sync_pin_slot *sync_pin_brief(void *p);
@@ -83,6 +103,12 @@ SYNC_API sync_pin_slot *sync_pin_brief(void *p);
 // End a pin.  p may be gone when this returns.
 SYNC_INLINE void sync_unpin(sync_pin_slot *slot) {
     SYNC_STORE_REL(slot, NULL);  // ORDER(unpin) unpin:A
+}
+
+// The record of a slot.
+SYNC_INLINE struct sync_pin_record *sync_pin_record(sync_pin_slot *slot) {
+    return (struct sync_pin_record *)((uintptr_t)slot &
+                                      ~(uintptr_t)(SYNC_PIN_RECORD - 1));
 }
 
 // Call see(arg, p) for every p that is pinned.  An object that was made
@@ -113,11 +139,15 @@ SYNC_API uint64_t sync_tally_sum(uint64_t tally);
 
 // Count one, in the record that the slot belongs to, which is this thread's.
 SYNC_INLINE void sync_tally_add(sync_pin_slot *slot, uint64_t tally) {
-    struct sync_pin_record *r =
-        (struct sync_pin_record *)((uintptr_t)slot &
-                                   ~(uintptr_t)(SYNC_PIN_RECORD - 1));
+    SYNC_COUNT(&sync_pin_record(slot)->tally[tally]);
+}
 
-    SYNC_COUNT(&r->tally[tally]);
+// Count n, likewise.
+SYNC_INLINE void sync_tally_add_many(sync_pin_slot *slot, uint64_t tally,
+                                     uint64_t n) {
+    sync_atomic_u64 *part = &sync_pin_record(slot)->tally[tally];
+
+    SYNC_STORE(part, SYNC_LOAD(part) + n);
 }
 
 // Count one for this thread.  Return 0 if it has no record and none could be
