@@ -555,7 +555,6 @@ struct links *memo_links_new_(struct memo *m, size_t n) {
 
     if (links != NULL) {
         memset(links, 0, links_size(n));
-        links->all = sources_of(m);
         links->oldest = UINT64_MAX;
         links->until_ns = MEMO_NEVER;
         SYNC_INIT(&links->held, 0);
@@ -568,6 +567,7 @@ void memo_links_add_(struct links *links, struct source *source,
     struct link link = {source, as_of};
 
     (void)SYNC_ADD(&source->refs, 1);
+    links->all = source->all;
     links->link[links->n++] = link;
     links->oldest = as_of < links->oldest ? as_of : links->oldest;
 }
