@@ -16,11 +16,11 @@ struct memo_ticket {
     memo_done_fn *fn;
     void *arg;
     struct memo_load *flight;
-    unsigned started : 1;
-    unsigned late : 1;     // see struct begin_step
-    unsigned no_load : 1;  // MEMO_WAIT_NO_LOAD
-    sync_atomic_u32 refs;      // Atomic.  ORDER(unref), as in entry.c
-    sync_atomic_u32 canceled;  // Atomic: 1 from the first memo_ticket_cancel()
+    int64_t joined_ns;     // or STARTED
+    unsigned char late;    // see struct begin_step
+    unsigned char no_load;  // MEMO_WAIT_NO_LOAD
+    sync_atomic_u8 canceled;  // Atomic: 1 from the first memo_ticket_cancel()
+    sync_atomic_u32 refs;     // Atomic.  ORDER(unref), as in entry.c
 };
 
 static void unref_ticket(struct memo_ticket *t) {
@@ -41,9 +41,9 @@ static void complete(struct memo_ticket *t, int error) {
     struct memo_value value;
 
     memset(&value, 0, sizeof(value));
-    memo_stop_waiting_(t->flight, t->started, error != 0);
+    memo_stop_waiting_(t->flight, t->joined_ns, error != 0);
     if (error == 0) {
-        error = memo_hand_out_(t->flight, t->started, &value);
+        error = memo_hand_out_(t->flight, t->joined_ns == STARTED, &value);
     }
     t->fn(t->arg, error, &value);  // CALLBACK: nothing is locked
     unref_ticket(t);
@@ -92,7 +92,7 @@ static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
 static void begin_to_wait(struct memo_ticket *t, const struct begin_step *begin,
                           int no_load) {
     t->flight = begin->flight;
-    t->started = begin->started != 0;
+    t->joined_ns = begin->joined_ns;
     t->late = begin->late != 0;
     t->no_load = no_load != 0;
 }
@@ -107,7 +107,7 @@ static void go_again(struct memo_ticket *t, enum begin_depth depth) {
     struct memo_ticket *again = new_ticket(m, t->fn, t->arg);
     struct begin_step begin;
 
-    memo_stop_waiting_(t->flight, t->started, 0);
+    memo_stop_waiting_(t->flight, t->joined_ns, 0);
     memset(&begin, 0, sizeof(begin));
     begin.key = f->key;
     begin.key_size = f->key_size;
@@ -130,7 +130,7 @@ static void go_again(struct memo_ticket *t, enum begin_depth depth) {
 static void flight_is_done(struct sync_watcher *w) {
     struct memo_ticket *t = SYNC_CONTAINER(w, struct memo_ticket, done);
 
-    if (t->flight->passed && !t->started) {
+    if (t->flight->passed && t->joined_ns != STARTED) {
         go_again(t, BEGIN_ALONE);  // load for it alone (C4)
     } else if (memo_must_ask_again_(t->flight, t->late, NULL)) {
         go_again(t, t->no_load ? BEGIN_JOIN : BEGIN_START);
@@ -143,7 +143,7 @@ static void flight_is_done(struct sync_watcher *w) {
 // first, so that a load which ends at once finds it.
 static void watch_and_run(struct memo_ticket *t) {
     SYNC_CLEANUP(drop_flight) struct memo_load *f = t->flight;
-    int started = t->started;
+    int started = t->joined_ns == STARTED;
 
     (void)SYNC_ADD(&f->refs, 1);
     if (!sync_event_watch(&f->done, &t->done)) {

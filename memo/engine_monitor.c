@@ -1,4 +1,5 @@
 #include "memo/internal.h"
+#include "memo/stats.h"
 
 #include "sync/list.h"
 #include "sync/monitor.h"
@@ -6,7 +7,7 @@
 // The engine of confinement: the shards of a cache are owned by one monitor.  A
 // step is sent to it as a message, and the caller waits for the reply.  What the
 // step leaves to do (growing, sweeping, reclaiming) the monitor does after it has
-// replied, so no caller pays for it; destructors are the reaper's.
+// replied, so no caller pays for it; destructors and listeners are the reaper's.
 //
 // Hits are not messages: they read the same tables as with the other engine.
 //
@@ -33,6 +34,7 @@ static void run_step(struct sync_op *op) {
     struct own_op *own = SYNC_CONTAINER(op, struct own_op, op);
     struct shard *s = own->shard;
     struct entry *garbage;
+    int tell;
 
     memo_shard_live_(s);
     sync_mutex_lock(&s->mu);
@@ -41,8 +43,12 @@ static void run_step(struct sync_op *op) {
     memo_tidy_owned_(s);
     garbage = s->garbage;
     s->garbage = NULL;
+    tell = memo_begin_to_tell_locked_(s);
     sync_mutex_unlock(&s->mu);
     memo_reaper_take_(s->memo->reaper, garbage);
+    if (tell) {
+        memo_reaper_tell_(s->memo->reaper, s);
+    }
     memo_shard_gone_(s);
 }
 

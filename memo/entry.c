@@ -219,8 +219,8 @@ int memo_entry_link_(struct entry **at, struct links *links) {
 static SYNC_THREAD_LOCAL(uint32_t, depth);           // in so many destructors
 static SYNC_THREAD_LOCAL(struct entry *, put_off);  // for the outermost
 
-int memo_in_destructor_(void) {
-    return SYNC_TLS(depth) != 0;
+int memo_in_callback_(void) {
+    return SYNC_TLS(depth) != 0 || memo_in_listener_();
 }
 
 void memo_drop_garbage_(struct entry *garbage) {

@@ -359,9 +359,9 @@ void memo_expire_owned_(struct shard *s, int n) {
         if (end > s->now_ns) {
             memo_wheel_add_(s->wheel, e, end);  // its time moved
         } else {
-            memo_evict_owned_(s, e, hash_key(&m->seed, e->bytes,
-                                             entry_key_size(
-                                                 SYNC_LOAD(&e->word))));
+            size_t key_size = entry_key_size(SYNC_LOAD(&e->word));
+            memo_evict_owned_(s, e, hash_key(&m->seed, e->bytes, key_size),
+                              MEMO_EXPIRED);
             s->expired++;
         }
     }

@@ -16,6 +16,9 @@
 //     engine_lock.c     who owns a shard: whoever holds its mutex
 //     engine_monitor.c                   or the monitor it is confined to
 //     reaper.c       destructors, out of the monitor's way
+//     listen.c       telling what left, and why
+//     stats.c/.h     how long loads and waits took
+//     prometheus.c   all that is counted, as text
 #ifndef MEMO_MEMO_INTERNAL_H_
 #define MEMO_MEMO_INTERNAL_H_
 
@@ -220,8 +223,10 @@ void memo_entry_unref_(struct entry *e);
 // Whether destroying e calls a destructor of the user's.
 int memo_entry_has_destructor_(const struct entry *e);
 
-// Whether the calling thread is in a destructor, of any cache.
-int memo_in_destructor_(void);
+// Whether the calling thread is in a destructor or a listener, of any cache.
+int memo_in_callback_(void);
+int memo_in_listener_(void);
+
 // The entry behind the pin of a value.
 struct entry *memo_pinned_entry_(const void *pin);
 
@@ -392,6 +397,7 @@ struct shard {
 
     struct policy *policy;  // NULL: the cache isn't bounded
     struct wheel *wheel;    // NULL: there are no times
+    struct ledger *ledger;
 
     struct sync_mutex mu;  // leaf: no lock is acquired while it is held
 
@@ -466,6 +472,9 @@ struct memo {
     uint64_t max_entries, max_bytes, max_weight;  // 0: none
     memo_weight_fn *weight;
     void *weight_arg;
+    struct memo_listener listener;  // removed is NULL: nobody listens
+    size_t news_offset;  // from an entry back to its struct entry_news
+    struct recorder *recorders;
     void *pages;
     size_t pages_size;
     void *block;  // what the allocator gave for this struct and the shards
@@ -567,10 +576,20 @@ SYNC_INLINE struct entry *memo_own_only_(struct shard *s,
                                     : memo_own_by_monitor_(s, step, arg);
 }
 
+// Tell the listener, if there is one, what left s.  CALLBACK, nothing locked.
+void memo_tell_slow_(struct shard *s);
+
+SYNC_INLINE void memo_tell_(struct shard *s) {
+    if (SYNC_UNLIKELY(s->memo->listener.removed != NULL)) {
+        memo_tell_slow_(s);
+    }
+}
+
 SYNC_INLINE void memo_own_(struct shard *s,
                            void (*step)(struct shard *s, void *arg),
                            void *arg) {
     memo_drop_garbage_(memo_own_only_(s, step, arg));
+    memo_tell_(s);
 }
 
 // What the monitor does when it has nothing better to do.
@@ -584,13 +603,18 @@ struct reaper *memo_reaper_new_(int own_thread,
 // Destroy garbage by and by.  Threads: the monitor's.
 void memo_reaper_take_(struct reaper *r, struct entry *garbage);
 
-// Give something of what was left for idle time back to the allocator; return
-// whether there was anything.
+// Tell what left s, having begun to, by and by.  Threads: the monitor's.
+void memo_reaper_tell_(struct reaper *r, struct shard *s);
+
+// Do something of what was left for idle time; return whether there was anything.
 int memo_reaper_idle_(struct reaper *r);
 
 // What the caller is to destroy, because destructors have fallen behind, as
 // garbage; or NULL.
 struct entry *memo_reaper_help_(struct reaper *r);
+
+// Tell something oneself, if there is no worker.  CALLBACK, nothing locked.
+void memo_reaper_help_to_tell_(struct reaper *r);
 
 // Destroy all there is, and wait until what others are destroying is, unless this
 // is a destructor.  Return 0 or MEMO_ETIMEDOUT.  CALLBACK, nothing locked.
@@ -607,6 +631,9 @@ void memo_tidy_owned_(struct shard *s);
 //
 // What an owner does, each in one go (shard.c).  The first argument of the
 // caller's is a struct that the step fills in.
+
+// When a caller joined a flight; or this: he started it.
+#define STARTED INT64_MIN
 
 // Find a resident value, join a flight, or start one.
 struct begin_step {
@@ -632,6 +659,7 @@ struct begin_step {
     struct memo_load *flight;
     int started;
     int late;  // something has changed since the flight that was joined began
+    int64_t joined_ns;  // or STARTED
     int needs_spare;
     int error;
 };
@@ -701,6 +729,9 @@ void memo_upkeep_owned_(struct shard *s, void *upkeep_step);
 void memo_reclaim_owned_(struct shard *s, void *unused);
 
 void memo_stats_owned_(struct shard *s, void *memo_stats);
+
+// Fill in what the shards don't know: the sums of times.
+void memo_stats_times_(struct memo *m, struct memo_stats *stats);
 void memo_check_owned_(struct shard *s, void *unused);
 void memo_check_sources_(struct memo *m);
 
@@ -779,7 +810,7 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait);
 int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out);
 
 // A wait for f has ended: with its result, or, if gave_up, without.
-void memo_stop_waiting_(struct memo_load *f, int started, int gave_up);
+void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up);
 
 // Excuse the loads of m on this thread's stack from being waited for, or no
 // longer.

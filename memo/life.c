@@ -2,6 +2,7 @@
 #include "memo/internal.h"
 #include "memo/link.h"
 #include "memo/policy.h"
+#include "memo/stats.h"
 #include "memo/table.h"
 
 #include <stdlib.h>
@@ -233,7 +234,8 @@ static int are_bad_options(const struct memo_options *o) {
            (o->shards & (o->shards - 1)) != 0 ||
            (o->allocator != NULL &&
             (o->allocator->alloc == NULL || o->allocator->free == NULL)) ||
-           (o->clock != NULL && o->clock->now_ns == NULL);
+           (o->clock != NULL && o->clock->now_ns == NULL) ||
+           (o->listener != NULL && o->listener->removed == NULL);
 }
 
 static uint32_t default_shards(void) {
@@ -356,6 +358,10 @@ static void set_options(struct memo *m, const struct memo_options *o,
     m->prefix_size = o->max_weight != 0 ? PREFIX_OF_WEIGHT : 0;
     set_times(m, o);
     m->policy = is_bounded(o) ? o->policy : MEMO_POLICY_USE;
+    if (o->listener != NULL) {
+        m->listener = *o->listener;
+        m->news_offset = m->prefix_size += sizeof(struct entry_news);
+    }
     if (m->policy != MEMO_POLICY_USE) {
         m->prefix_size += sizeof(struct entry_worth);
     }
@@ -469,7 +475,8 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
     size_t shards = n_shards * SHARD_SIZE;
     size_t policies = n_shards * policy_size;
     size_t wheels = timed ? n_shards * sizeof(struct wheel) : 0;
-    size_t size = CORE_ALIGN + head + shards + policies + wheels;
+    size_t ledgers = memo_ledgers_size_(n_shards);
+    size_t size = CORE_ALIGN + head + shards + policies + wheels + ledgers;
     unsigned char *block = allocator->alloc(allocator->state, size);
     struct memo *m;
 
@@ -488,6 +495,7 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
     if (timed) {
         m->wheels = (struct wheel *)(void *)(m->shards + shards + policies);
     }
+    memo_init_ledgers_(m, m->shards + shards + policies + wheels);
     return m;
 }
 
@@ -623,7 +631,10 @@ int memo_close(struct memo *m, int64_t deadline_ns) {
     error = drain(m, deadline_ns);
     memo_excuse_loads_(m, 0);
     drop_everything(m);
-    late = memo_reaper_drain_(m, deadline_ns);
+    late = memo_await_told_(m, deadline_ns);
+    if (late == 0) {
+        late = memo_reaper_drain_(m, deadline_ns);
+    }
     return error != 0 ? error : late;
 }
 
@@ -663,6 +674,7 @@ void memo_free(struct memo *m) {
     stop_monitor(m);
     memo_pool_free_(m->pool, SYNC_LOAD_ACQ(&m->draining) == 0);
     drop_everything(m);
+    (void)memo_await_told_(m, MEMO_NEVER);
     if (has_retired(m)) {
         add_orphan(m);
     }

@@ -1,6 +1,7 @@
 #include "memo/expire.h"
 #include "memo/internal.h"
 #include "memo/link.h"
+#include "memo/stats.h"
 #include "memo/table.h"
 
 #include <string.h>
@@ -63,7 +64,7 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
         memo_run_load_(f, may_leave(wait));
     }
     error = memo_wait_(f, wait);
-    memo_stop_waiting_(f, begin->started, error != 0);
+    memo_stop_waiting_(f, begin->joined_ns, error != 0);
     if (error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
         return memo_hand_out_old_(f, out);
     }
@@ -167,6 +168,11 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
     if (begin->from != MEMO_NOWHERE) {
         memo_count_(m, begin->from);
     }
+    if (begin->started) {
+        begin->joined_ns = STARTED;
+    } else if (begin->flight != NULL) {
+        begin->joined_ns = m->timing == TIMING_NONE ? memo_now_(m) : begin->now_ns;
+    }
     return error;
 }
 
@@ -237,11 +243,14 @@ int memo_hand_out_old_(struct memo_load *f, struct memo_value *out) {
     return 0;
 }
 
-void memo_stop_waiting_(struct memo_load *f, int started, int gave_up) {
+void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up) {
     struct memo *m = f->shard->memo;
     struct leave_step leave = {f, 0};
 
-    if (m->max_waiters != 0 && !started) {
+    if (joined_ns != STARTED) {
+        memo_record_(f->shard, MEMO_HISTOGRAM_WAIT, memo_now_(m) - joined_ns);
+    }
+    if (m->max_waiters != 0 && joined_ns != STARTED) {
         (void)SYNC_SUB(&m->n_waiters, 1);
     }
     if (gave_up && (m->cancel_unwanted || m->max_waiters_per_key != 0)) {
@@ -306,6 +315,7 @@ static void end_flight(struct memo_load *f, int error) {
         memo_entry_unref_(end.marker);
     }
     memo_drop_garbage_(garbage);
+    memo_tell_(f->shard);
 }
 
 int memo_load_finish(struct memo_load *l, int error) {

@@ -153,6 +153,7 @@ static int get_batch(struct memo *m, const struct memo_bytes keys[], size_t n,
 struct miss {
     struct memo_load *flight;  // with a reference
     int started, ran, late;
+    int64_t joined_ns;  // or STARTED
     int refreshes;  // there is an answer without it
 };
 
@@ -171,6 +172,7 @@ static void claim(struct memo *m, const struct memo_bytes *key,
     miss->flight = begin.flight;
     miss->started = begin.started;
     miss->late = begin.late;
+    miss->joined_ns = begin.joined_ns;
     miss->refreshes = begin.entry != NULL;
     if (begin.entry != NULL) {
         memo_entry_hand_out_(begin.entry, begin.from, out);
@@ -297,7 +299,7 @@ static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
         return;
     }
     *error = memo_wait_(f, wait);
-    memo_stop_waiting_(f, miss->started, *error != 0);
+    memo_stop_waiting_(f, miss->joined_ns, *error != 0);
     if (*error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
         *error = memo_hand_out_old_(f, out);
     } else if (*error == 0 && f->passed && !miss->started) {

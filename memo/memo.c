@@ -362,6 +362,7 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
         memo_own_(memo_shard_at_(m, i), memo_stats_owned_, stats);
     }
     memo_source_stats_(m, stats);
+    memo_stats_times_(m, stats);
     return 0;
 }
 

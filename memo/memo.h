@@ -67,7 +67,8 @@ extern "C" {
     X(MEMO_EDEADLK, -9, "the load waits, in the end, for itself")          \
     X(MEMO_EBUSY, -10, "a limit on loads or waiters is reached")           \
     X(MEMO_EFORKED, -11, "the load was left behind in the parent process") \
-    X(MEMO_PENDING, -12, "the load will be finished later")
+    X(MEMO_PENDING, -12, "the load will be finished later")                \
+    X(MEMO_ENOSPC, -13, "the buffer is too small")
 
 enum memo_error {
     MEMO_OK = 0,
@@ -209,6 +210,42 @@ enum memo_policy {
     MEMO_POLICY_COST = 2,
 };
 
+// Why a value left the cache, or never came into it.
+enum memo_cause {
+    MEMO_EXPIRED = 0,      // its time was over
+    MEMO_EVICTED = 1,      // to make room for others
+    MEMO_REPLACED = 2,     // by a newer one; or a load found nothing, or PASS
+    MEMO_INVALIDATED = 3,  // by memo_invalidate(), itself, a tag of its, or a key
+                           // that it was made from
+    MEMO_CLEARED = 4,      // by memo_clear()
+    MEMO_CLOSED = 5,       // by memo_close()
+    MEMO_REJECTED = 6,     // what a load or a put gave was not stored: detached,
+                           // too large, not to be kept, no memory for the table
+};
+
+// Who wants to know what leaves: removed is called once for each value that was
+// resident, when it no longer is, whoever may still hold it; and once for each
+// result that was rejected.  Errors that are kept come and go in silence.
+//
+// The calls for values of one key come one at a time, in the order in which they
+// left; those for different keys may come from several threads at once.  They come
+// after the fact: perhaps when the call that removed the value has returned, from
+// another thread that removed something, or where destructors run (MEMO_ENGINE_*).
+// memo_clear(), expiry, and the invalidation of tags remove by and by.  When memo_close() has returned 0, all
+// calls have been made; memo_close() called by a listener returns earlier, and
+// then they follow.  Results that come when the cache is closed aren't told.
+//
+// Values wait to be told of as long as that takes: they count as retired.
+//
+// value, and the key, are valid during the call; memo_retain() keeps the value.
+// Called with nothing locked.  May call any function of the cache but memo_free().
+// It must return: neither end its thread nor throw.
+struct memo_listener {
+    void (*removed)(void *state, enum memo_cause cause, const void *key,
+                    size_t key_size, const struct memo_value *value);
+    void *state;
+};
+
 // Options of memo_new().  Zero in any field but size and load means the default
 // written beside it.  New fields are only ever added at the end.
 struct memo_options {
@@ -253,6 +290,8 @@ struct memo_options {
                                       // backoff_* is shortened, at random
     uint32_t policy;                  // enum memo_policy; 16 bytes an entry, but
                                       // for MEMO_POLICY_USE
+    const struct memo_listener *listener;  // copied; 16 bytes more for each entry
+                                      // NULL: none
 };
 
 // Tell a load when the last who waited for it has given up, and don't keep its
@@ -382,6 +421,12 @@ struct memo_stats {
     // Where there are tags or dependencies; else 0.
     uint64_t sources;       // tags, and keys depended on, that are in use
     uint64_t source_bytes;  // memory of these, and of what is known of changes
+    // Values dropped for other causes than age and room: see enum memo_cause.
+    uint64_t replaced, invalidated, cleared;
+    uint64_t rejected;  // results that were not stored
+    uint64_t wait_ns;   // time that calls waited for another's load
+    uint64_t saved_ns;  // an estimate of the load time that hits have saved: what
+                        // the loads took on average, for each answer without one
 };
 
 // ---------------------------------------------------------------- a cache
@@ -859,6 +904,58 @@ MEMO_API void memo_load_release(struct memo_load *l);
 // Blocks:  for each shard's lock.
 // Locks:   none.
 MEMO_API int memo_stats(struct memo *m, struct memo_stats *stats);
+
+// Which histogram.
+#define MEMO_HISTOGRAM_LOAD 0  // how long loads took, from the call that started
+                               // them until they ended, whatever with
+#define MEMO_HISTOGRAM_WAIT 1  // how long calls waited for another's load, until
+                               // the answer or until they gave up
+#define MEMO_HISTOGRAMS 2
+
+// Counts of times on the cache's clock, in buckets of which each is at most an
+// eighth as wide as the times in it are long, up to 18 hours; the last holds what
+// was longer.  n is the sum of all counts.
+#define MEMO_HISTOGRAM_BUCKETS 352
+
+struct memo_histogram {
+    size_t size;  // in: sizeof(struct memo_histogram)
+    uint64_t n;
+    uint64_t sum_ns;
+    uint64_t count[MEMO_HISTOGRAM_BUCKETS];
+};
+
+// Fill *out with one of the histograms, of which the caller has set out->size.
+// Return 0 or MEMO_EINVAL.
+//
+// Threads: any.  Blocks: no.  Locks: none.
+MEMO_API int memo_stats_histogram(struct memo *m, int which,
+                                  struct memo_histogram *out);
+
+// Return the longest time that belongs to a bucket; MEMO_NEVER for the last.
+MEMO_API int64_t memo_histogram_bound_ns(uint32_t bucket);
+
+// Return the time that a part q (0.5, 0.99, ...) of all times don't exceed, off by
+// at most a sixteenth; 0 if there are none.  MEMO_EINVAL: q is not from 0 to 1.
+MEMO_API int64_t memo_histogram_quantile(const struct memo_histogram *h,
+                                         double q);
+
+// Write what is counted of n caches into buf, as text that Prometheus reads (text
+// exposition format, version 0.0.4).  names[i] becomes the label cache="..." of
+// what belongs to caches[i]; any text in UTF-8.  *need, if need isn't NULL, is how
+// large buf must be for all of it and a zero byte.
+//
+// Return 0; MEMO_ENOSPC if that is more than size, and then buf, if size isn't 0,
+// holds an empty string (numbers grow, so leave some room the next time);
+// MEMO_EINVAL (a NULL, n is 0, a name not in UTF-8, the same name twice); or
+// MEMO_ENOMEM.
+//
+// Owner:   the caller's.
+// Threads: any.
+// Blocks:  for each shard's lock.
+// Locks:   none.
+MEMO_API int memo_stats_prometheus(struct memo *const caches[],
+                                   const char *const names[], size_t n,
+                                   char *buf, size_t size, size_t *need);
 
 // Do a bounded step of what writes would otherwise do by and by: reclaim
 // retired values, sweep cleared ones, drop expired ones.  Return when to call

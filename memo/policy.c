@@ -207,7 +207,7 @@ static void evict(struct shard *s, struct entry *e) {
         leave_main(s, e);
     }
     p->evictions++;
-    memo_evict_owned_(s, e, hash);
+    memo_evict_owned_(s, e, hash, MEMO_EVICTED);
 }
 
 static uint64_t main_target(const struct shard *s) {

@@ -1,9 +1,12 @@
 #include "memo/internal.h"
+#include "memo/stats.h"
 
 #include <string.h>
 
 // Where a monitor leaves what it has reclaimed, so that it never runs a
 // destructor in the way of those who wait for it.
+//
+// It also tells a listener what left the shards that it is given.
 //
 // There are two heaps.  What is light only goes back to the allocator: the
 // monitor does that in its idle time.  What is heavy has a destructor, which may
@@ -47,6 +50,7 @@ struct reaper {
     struct sync_mutex mu;
     // Guarded by mu.
     struct heap light, heavy;
+    struct shard *to_tell, **to_tell_end;  // linked by their ledgers
     enum worker worker;
     int stopped;
     int n_running;  // taken off a heap, and being destroyed here
@@ -107,8 +111,10 @@ static struct entry *pop(struct heap *h) {
 }
 
 static void see_crowd_locked(struct reaper *r) {
-    uint64_t most = r->worker == WORKER_NONE ? 0 : HEAVY_MOST;
-    int crowded = r->heavy.n > most || r->heavy.bytes > HEAVY_BYTES_MOST;
+    int alone = r->worker == WORKER_NONE && r->place != IN_IDLE_TIME;
+    uint64_t most = alone ? 0 : HEAVY_MOST;
+    int crowded = r->heavy.n > most || r->heavy.bytes > HEAVY_BYTES_MOST ||
+                  (alone && r->to_tell != NULL);
 
     SYNC_STORE(&r->crowded, (uint32_t)crowded);
 }
@@ -120,18 +126,78 @@ static struct entry *pop_heavy_locked(struct reaper *r) {
     return e;
 }
 
-// Destroy e, which was counted as running when it was taken.
-static void destroy(struct reaper *r, struct entry *e) {
-    int wake;
+// ------------------------------------------------------------------ chores
 
-    memo_entry_unref_(e);  // CALLBACK: may be the last reference
+// What there is to do: tell of a shard, or destroy an entry; or nothing.
+struct chore {
+    struct shard *shard;  // with a reference
+    struct entry *entry;
+};
+
+static void push_shard_locked(struct reaper *r, struct shard *s) {
+    s->ledger->next_to_tell = NULL;
+    *r->to_tell_end = s;
+    r->to_tell_end = &s->ledger->next_to_tell;
+}
+
+static struct shard *pop_shard_locked(struct reaper *r) {
+    struct shard *s = r->to_tell;
+
+    if (s != NULL) {
+        r->to_tell = s->ledger->next_to_tell;
+        if (r->to_tell == NULL) {
+            r->to_tell_end = &r->to_tell;
+        }
+        see_crowd_locked(r);
+    }
+    return s;
+}
+
+// Take something to do, which from then on counts as running.
+static struct chore take_chore(struct reaper *r, int worker, int idle) {
+    struct chore c = {NULL, NULL};
+
     sync_mutex_lock(&r->mu);
+    if ((worker || r->place == IN_IDLE_TIME) && !memo_in_listener_()) {
+        c.shard = pop_shard_locked(r);
+    }
+    if (c.shard == NULL && worker) {
+        c.entry = pop_heavy_locked(r);
+    }
+    if (c.shard == NULL && c.entry == NULL && idle) {
+        c.entry = pop(&r->light);
+    }
+    r->n_running += c.shard != NULL || c.entry != NULL;
+    sync_mutex_unlock(&r->mu);
+    return c;
+}
+
+static int is_nothing(struct chore c) {
+    return c.shard == NULL && c.entry == NULL;
+}
+
+static void finish(struct reaper *r, struct chore c) {
+    int more = 0, wake;
+
+    if (c.shard != NULL) {
+        more = memo_tell_some_(c.shard);  // CALLBACK
+    } else {
+        memo_entry_unref_(c.entry);  // CALLBACK: may be the last reference
+    }
+    sync_mutex_lock(&r->mu);
+    if (more) {
+        push_shard_locked(r, c.shard);  // behind the others
+        see_crowd_locked(r);
+    }
     r->n_running--;
     wake = r->n_waiting != 0;
     sync_mutex_unlock(&r->mu);
     if (wake) {
         (void)SYNC_ADD_ACQREL(&r->quiet, 1);
         (void)sync_futex_wake(&r->quiet, INT32_MAX);
+    }
+    if (c.shard != NULL && !more) {
+        memo_shard_gone_(c.shard);
     }
 }
 
@@ -143,34 +209,38 @@ static void unref_reaper(struct reaper *r) {
     }
 }
 
-// Take what is to be destroyed next.  NULL: nothing, and the worker rests; then
-// *news is what it may sleep on, or *stopped is set.
-static struct entry *next_for_worker(struct reaper *r, uint32_t *news,
-                                     int *stopped) {
-    struct entry *e;
+// Take what is to be done next.  Nothing: the worker rests; then *news is what it
+// may sleep on, or *stopped is set.
+static struct chore next_for_worker(struct reaper *r, uint32_t *news,
+                                    int *stopped) {
+    struct chore c = {NULL, NULL};
 
     sync_mutex_lock(&r->mu);
-    e = pop_heavy_locked(r);
-    r->n_running += e != NULL;
-    if (e == NULL) {
+    c.shard = pop_shard_locked(r);
+    c.entry = c.shard == NULL ? pop_heavy_locked(r) : NULL;
+    r->n_running += !is_nothing(c);
+    if (is_nothing(c)) {
         r->worker = r->place == IN_THREAD ? WORKER_ASLEEP : WORKER_NONE;
     }
     *news = SYNC_LOAD(&r->news);
     *stopped = r->stopped;
     sync_mutex_unlock(&r->mu);
-    return e;
+    return c;
 }
 
 static void *work(void *arg) {
     struct reaper *r = arg;
     uint32_t news;
     int stopped = 0;
-    struct entry *e;
+    struct chore c;
 
     SYNC_TLS(own_reaper) = r;
-    while ((e = next_for_worker(r, &news, &stopped)) != NULL || !stopped) {
-        if (e != NULL) {
-            destroy(r, e);
+    for (;;) {
+        c = next_for_worker(r, &news, &stopped);
+        if (!is_nothing(c)) {
+            finish(r, c);
+        } else if (stopped) {
+            break;
         } else {
             (void)sync_futex_wait(&r->news, news, SYNC_NEVER);
         }
@@ -184,18 +254,18 @@ static void start_worker(struct reaper *r);
 
 static void run_task(void *task) {
     struct reaper *r = task;
-    struct entry *e = NULL;
+    struct chore c = {NULL, NULL};
     uint32_t news;
     int stopped, i;
 
     for (i = 0; i < TASK_BATCH; i++) {
-        e = next_for_worker(r, &news, &stopped);
-        if (e == NULL) {
+        c = next_for_worker(r, &news, &stopped);
+        if (is_nothing(c)) {
             break;
         }
-        destroy(r, e);
+        finish(r, c);
     }
-    if (e != NULL) {
+    if (!is_nothing(c)) {
         start_worker(r);
     }
     unref_reaper(r);
@@ -230,16 +300,37 @@ static int is_heavy(const struct reaper *r, const struct entry *e) {
 }
 
 int memo_reaper_idle_(struct reaper *r) {
-    struct entry *e;
+    struct chore c = take_chore(r, 0, 1);
 
-    sync_mutex_lock(&r->mu);
-    e = pop(&r->light);
-    r->n_running += e != NULL;
-    sync_mutex_unlock(&r->mu);
-    if (e != NULL) {
-        destroy(r, e);
+    if (!is_nothing(c)) {
+        finish(r, c);
     }
-    return e != NULL;
+    return !is_nothing(c);
+}
+
+// Have the worker come, which was in that state and is BUSY by now.
+static void summon(struct reaper *r, enum worker worker) {
+    if (worker == WORKER_ASLEEP) {
+        (void)SYNC_ADD_ACQREL(&r->news, 1);
+        (void)sync_futex_wake(&r->news, 1);
+    } else if (worker == WORKER_NONE) {
+        start_worker(r);
+    }
+}
+
+void memo_reaper_tell_(struct reaper *r, struct shard *s) {
+    enum worker worker = WORKER_BUSY;
+
+    memo_shard_live_(s);
+    sync_mutex_lock(&r->mu);
+    push_shard_locked(r, s);
+    if (r->place != IN_IDLE_TIME) {
+        worker = r->worker;
+        r->worker = WORKER_BUSY;
+    }
+    see_crowd_locked(r);
+    sync_mutex_unlock(&r->mu);
+    summon(r, worker);
 }
 
 void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
@@ -268,12 +359,7 @@ void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
     }
     see_crowd_locked(r);
     sync_mutex_unlock(&r->mu);
-    if (worker == WORKER_ASLEEP) {
-        (void)SYNC_ADD_ACQREL(&r->news, 1);
-        (void)sync_futex_wake(&r->news, 1);
-    } else if (worker == WORKER_NONE) {
-        start_worker(r);
-    }
+    summon(r, worker);
     for (; n_light != 0; n_light--) {
         (void)memo_reaper_idle_(r);
     }
@@ -285,7 +371,7 @@ struct entry *memo_reaper_help_(struct reaper *r) {
     struct entry *e;
 
     // Not from inside a destructor, or they would nest without end.
-    if (SYNC_LIKELY(!SYNC_LOAD(&r->crowded)) || memo_in_destructor_()) {
+    if (SYNC_LIKELY(!SYNC_LOAD(&r->crowded)) || memo_in_callback_()) {
         return NULL;
     }
     sync_mutex_lock(&r->mu);
@@ -294,21 +380,29 @@ struct entry *memo_reaper_help_(struct reaper *r) {
     return e;
 }
 
-// Destroy something; return whether there was anything.
-static int help_with_any(struct reaper *r) {
-    struct entry *e;
+void memo_reaper_help_to_tell_(struct reaper *r) {
+    struct chore c = {NULL, NULL};
 
+    if (SYNC_LIKELY(!SYNC_LOAD(&r->crowded)) || memo_in_callback_()) {
+        return;
+    }
     sync_mutex_lock(&r->mu);
-    e = pop_heavy_locked(r);
-    if (e == NULL) {
-        e = pop(&r->light);
-    }
-    r->n_running += e != NULL;
+    c.shard = pop_shard_locked(r);
+    r->n_running += c.shard != NULL;
     sync_mutex_unlock(&r->mu);
-    if (e != NULL) {
-        destroy(r, e);
+    if (c.shard != NULL) {
+        finish(r, c);
     }
-    return e != NULL;
+}
+
+// Do something; return whether there was anything.
+static int help_with_any(struct reaper *r) {
+    struct chore c = take_chore(r, 1, 1);
+
+    if (!is_nothing(c)) {
+        finish(r, c);
+    }
+    return !is_nothing(c);
 }
 
 // Say that one waits; return whether there is something to wait for, which is
@@ -317,9 +411,10 @@ static int begin_waiting(struct reaper *r, uint32_t *quiet) {
     int running;
 
     sync_mutex_lock(&r->mu);
-    running = r->n_running != 0;
+    running = r->n_running != 0 || r->to_tell != NULL;
     r->n_waiting += running;
-    *quiet = SYNC_LOAD(&r->quiet);
+    // What has been put back meanwhile is a reason to look again at once.
+    *quiet = SYNC_LOAD(&r->quiet) - (r->to_tell != NULL);
     sync_mutex_unlock(&r->mu);
     return running;
 }
@@ -338,14 +433,16 @@ int memo_reaper_drain_(struct memo *m, int64_t deadline_ns) {
     if (r == NULL) {
         return 0;
     }
-    while (help_with_any(r)) {
-    }
-    // One destructor doesn't wait for another, which may wait for it.
-    while (error == 0 && !memo_in_destructor_() && begin_waiting(r, &quiet)) {
+    for (;;) {
+        while (help_with_any(r)) {
+        }
+        // One destructor doesn't wait for another, which may wait for it.
+        if (error != 0 || memo_in_callback_() || !begin_waiting(r, &quiet)) {
+            return error;
+        }
         error = memo_sleep_(m, &r->quiet, quiet, deadline_ns);
         end_waiting(r);
     }
-    return error;
 }
 
 // ------------------------------------------------------------------ life
@@ -360,6 +457,7 @@ struct reaper *memo_reaper_new_(int own_thread,
     memset(r, 0, sizeof(*r));
     init_heap(&r->light);
     init_heap(&r->heavy);
+    r->to_tell_end = &r->to_tell;
     SYNC_INIT(&r->refs, 1);
     r->executor = *executor;
     r->place = own_thread                  ? IN_THREAD

@@ -2,6 +2,7 @@
 #include "memo/internal.h"
 #include "memo/link.h"
 #include "memo/policy.h"
+#include "memo/stats.h"
 #include "memo/table.h"
 
 #include <string.h>
@@ -58,12 +59,27 @@ static void count_linked(struct shard *s, const struct entry *e, int n) {
     }
 }
 
-static void retire(struct shard *s, struct entry *e) {
+// Why e leaves the table, where cause is why it does so now: perhaps something had
+// made it out of date before.
+static enum memo_cause cause_of(const struct shard *s, const struct entry *e,
+                                enum memo_cause cause) {
+    uint64_t age = generation(s) - (SYNC_LOAD(&e->word) & ENTRY_GENERATION);
+
+    if (age != 0) {
+        return s->closed && age == UINT64_C(1) << ENTRY_GENERATION_SHIFT
+                   ? MEMO_CLOSED
+                   : MEMO_CLEARED;
+    }
+    return entry_holds(e) ? cause : MEMO_INVALIDATED;
+}
+
+static void retire(struct shard *s, struct entry *e, enum memo_cause cause) {
     size_t bytes = memo_entry_bytes_(s->memo, e);
 
     if (s->wheel != NULL) {
         memo_wheel_remove_(e);
     }
+    cause = cause_of(s, e, cause);
     if (!is_of_this_generation(s, e)) {
         s->n_outdated--;
         s->outdated_bytes -= bytes;
@@ -78,6 +94,7 @@ static void retire(struct shard *s, struct entry *e) {
     s->n_retired++;
     s->entry_bytes -= bytes;
     s->retired_bytes += bytes;
+    memo_note_removed_owned_(s, e, cause);
 }
 
 // The retired entries under examination, as a hash table of addresses.
@@ -162,18 +179,26 @@ static enum queue_name leave_queue(struct shard *s, struct entry *e) {
 }
 
 // Drop entry e from the table.
-static void drop(struct shard *s, struct table_place place, struct entry *e) {
+static void drop(struct shard *s, struct table_place place, struct entry *e,
+                 enum memo_cause cause) {
     memo_table_remove_owned_(&s->table, place);
     (void)leave_queue(s, e);
-    retire(s, e);
+    retire(s, e, cause);
 }
 
-void memo_evict_owned_(struct shard *s, struct entry *e, uint64_t hash) {
+void memo_evict_owned_(struct shard *s, struct entry *e, uint64_t hash,
+                       enum memo_cause cause) {
     struct table_place place;
 
     (void)memo_table_find_owned_(
         s, e->bytes, entry_key_size(SYNC_LOAD(&e->word)), hash, &place);
-    drop(s, place, e);
+    drop(s, place, e, cause);
+}
+
+static int is_marker(const struct entry *e) {
+    enum entry_kind kind = entry_kind(SYNC_LOAD(&e->word));
+
+    return kind == KIND_ERROR || kind == KIND_PASS;
 }
 
 static void set_generation(const struct shard *s, struct entry *e) {
@@ -198,15 +223,19 @@ static int store(struct shard *s, struct entry *e, const void *key,
     if (s->policy != NULL && !memo_policy_has_room_for_(s, e)) {
         s->policy->too_large++;
         if (old != NULL) {
-            drop(s, place, old);
+            drop(s, place, old, MEMO_REPLACED);
         }
+        memo_note_rejected_owned_(s, e);
         return 0;
     }
     set_generation(s, e);
     if (old != NULL) {
         memo_table_replace_owned_(place, e, hash);
         instead = leave_queue(s, old);
-        retire(s, old);
+        // An error takes the place of a value only if that one's time is over.
+        s->expired += is_marker(e) && !is_marker(old) &&
+                      is_of_this_generation(s, old);
+        retire(s, old, is_marker(e) ? MEMO_EXPIRED : MEMO_REPLACED);
     } else if (memo_table_insert_owned_(s, e, hash) != 0) {
         return MEMO_ENOMEM;
     }
@@ -226,7 +255,7 @@ static void sweep_one(struct shard *s, struct table_place place,
                       struct entry *e, void *arg) {
     (void)arg;
     if (!is_valid(s, e)) {
-        drop(s, place, e);
+        drop(s, place, e, MEMO_CLEARED);
     }
 }
 
@@ -545,7 +574,7 @@ static struct entry *find_valid(struct shard *s, const struct begin_step *b,
     if (e == NULL || is_valid(s, e)) {
         return e;
     }
-    drop(s, *place, e);
+    drop(s, *place, e, MEMO_INVALIDATED);
     s->written = 1;
     return NULL;
 }
@@ -571,7 +600,7 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
             begin_with(s, b, e, age, f);
             return;
         }
-        drop(s, place, e);
+        drop(s, place, e, MEMO_EXPIRED);
         s->expired++;
         s->written = 1;
     }
@@ -601,7 +630,7 @@ static void drop_old(struct shard *s, const struct memo_load *f) {
         memo_table_find_owned_(s, f->key, f->key_size, f->hash, &place);
 
     if (e != NULL) {
-        drop(s, place, e);
+        drop(s, place, e, MEMO_REPLACED);
     }
 }
 
@@ -660,6 +689,7 @@ static void settle(struct shard *s, struct memo_load *f,
         renew(s, f, end->now_ns);
     } else if (f->pass || memo_is_stillborn_(f)) {
         drop_old(s, f);
+        memo_note_rejected_owned_(s, end->entry);
         f->passed = f->pass;
         if (end->marker != NULL) {
             store_marker(s, f, end);
@@ -670,7 +700,9 @@ static void settle(struct shard *s, struct memo_load *f,
                              end->now_ns - f->started_ns);
         }
         memo_policy_see_cost_(s, end->entry, end->now_ns - f->started_ns);
-        (void)store(s, end->entry, f->key, f->key_size, f->hash);
+        if (store(s, end->entry, f->key, f->key_size, f->hash) != 0) {
+            memo_note_rejected_owned_(s, end->entry);
+        }
     }
 }
 
@@ -682,6 +714,7 @@ static void count_end(struct shard *s, struct memo_load *f,
         (void)SYNC_SUB(&s->memo->n_loads, 1);
     }
     s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
+    memo_record_(s, MEMO_HISTOGRAM_LOAD, end->now_ns - f->started_ns);
     s->load_failures += end->error != 0;
     s->passes += end->error == 0 && f->pass;
 }
@@ -769,6 +802,8 @@ void memo_end_owned_(struct shard *s, void *end_step) {
         if (end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED) {
             memo_entry_ref_(f->old);
             f->result = f->old;
+        } else if (end->entry != NULL) {
+            memo_note_rejected_owned_(s, end->entry);
         }
         leave_list(s, f);
     }
@@ -795,7 +830,7 @@ void memo_replace_owned_(struct shard *s, void *replace_step) {
     if (r->entry != NULL) {
         r->error = store(s, r->entry, r->key, r->key_size, r->hash);
     } else if (old != NULL) {
-        drop(s, place, old);
+        drop(s, place, old, MEMO_INVALIDATED);
     }
     if (r->error != 0) {
         return;
@@ -888,6 +923,10 @@ void memo_stats_owned_(struct shard *s, void *memo_stats) {
     stats->not_modified += s->not_modified;
     stats->passes += s->passes;
     stats->expired += s->expired;
+    stats->replaced += s->ledger->removed[MEMO_REPLACED];
+    stats->invalidated += s->ledger->removed[MEMO_INVALIDATED];
+    stats->cleared += s->ledger->removed[MEMO_CLEARED];
+    stats->rejected += s->ledger->removed[MEMO_REJECTED];
     stats->entries += s->table.n_entries - s->n_outdated;
     stats->bytes += s->entry_bytes - s->outdated_bytes;
     stats->flights += s->n_running;

@@ -30,10 +30,14 @@ class Scenario {
         : objects_(objects) {
         memo_options options = OptionsOf(config);
         memo_allocator hook = allocator->Hook();
+        memo_listener listener = {
+            [](void *, memo_cause, const void *, size_t, const memo_value *) {},
+            nullptr};
         options.load = Load;
         options.load_arg = this;
         options.load_many = LoadMany;
         options.allocator = &hook;
+        options.listener = &listener;
         memo_clock clock = clock_.Hook();
         options.clock = &clock;
         options.ttl_ns = 10000;
@@ -54,6 +58,7 @@ class Scenario {
         WaitInEveryWay();
         ManyAtOnce();
         PassTime();
+        LookOn();
         Grow();
         memo_check(m_);
     }
@@ -217,6 +222,14 @@ class Scenario {
             clock_.Advance(1000);
             memo_maintain(m_, clock_.Now());
         }
+    }
+
+    void LookOn() {
+        const char *name = "name";
+        size_t need;
+        int error = memo_stats_prometheus(&m_, &name, 1, nullptr, 0, &need);
+        EXPECT_TRUE(error == MEMO_ENOSPC || error == MEMO_ENOMEM)
+            << memo_error_name(error);
     }
 
     // Enough for each shard to double a few times: commits of pages may fail.
