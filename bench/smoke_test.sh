@@ -51,6 +51,11 @@ lines 8 '"bench":"churn"'
 ./engines --ops 200 --waiters 100 --threads 20 --json "$out/engines.jsonl"
 grep -q '"engine":"monitor","what":"destroy p99.9"' "$out/engines.jsonl"
 
+./memory --entries 20000 --json "$out/memory.jsonl"
+./memory_jemalloc --entries 20000 --json "$out/memory.jsonl"
+./memory_peer memo --entries 20000 --json "$out/memory.jsonl"
+[ "$(grep -c '"bench":"memory","system":"memo' "$out/memory.jsonl")" = 13 ]
+
 # Made-up traces; those that are here, asked by two threads in every way; costs.
 ./hitratio --requests 20000 --json "$out/made.jsonl"
 grep -q '"trace":"made-zipf".*"system":"one","misses":0.[1-9]' "$out/made.jsonl"

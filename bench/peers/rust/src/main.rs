@@ -2,7 +2,9 @@
 //!
 //!     peers SYSTEM FOLDER KIND CAPACITY
 //!     peers stampede SYSTEM WAITERS
+//!     peers memory SYSTEM ENTRIES
 
+mod memory;
 mod stampede;
 
 use std::borrow::Borrow;
@@ -201,6 +203,7 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[1..] {
+        ["memory", system, entries] => memory::run(system, entries.parse().unwrap()),
         ["stampede", system, waiters] => stampede::run(system, waiters.parse().unwrap()),
         [system, folder, "k16", capacity] => {
             serve(system, folder, "k16", capacity.parse().unwrap(), k16)
@@ -208,6 +211,9 @@ fn main() {
         [system, folder, "url", capacity] => {
             serve(system, folder, "url", capacity.parse().unwrap(), url)
         }
-        _ => panic!("usage: peers SYSTEM FOLDER KIND CAPACITY | stampede SYSTEM WAITERS"),
+        _ => panic!(
+            "usage: peers SYSTEM FOLDER KIND CAPACITY | stampede SYSTEM WAITERS | \
+             memory SYSTEM ENTRIES"
+        ),
     }
 }

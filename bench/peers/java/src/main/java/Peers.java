@@ -20,6 +20,7 @@ import java.util.function.IntFunction;
  * <pre>
  * Peers SYSTEM FOLDER KIND CAPACITY
  * Peers stampede SYSTEM WAITERS
+ * Peers memory SYSTEM ENTRIES
  * </pre>
  */
 final class Peers {
@@ -232,8 +233,13 @@ final class Peers {
             Stampede.run(args[1], Integer.parseInt(args[2]));
             return;
         }
+        if (args.length == 3 && args[0].equals("memory")) {
+            Memory.run(args[1], Integer.parseInt(args[2]));
+            return;
+        }
         if (args.length != 4) {
-            System.err.println("usage: Peers SYSTEM FOLDER KIND CAPACITY | stampede SYSTEM WAITERS");
+            System.err.println("usage: Peers SYSTEM FOLDER KIND CAPACITY"
+                    + " | stampede SYSTEM WAITERS | memory SYSTEM ENTRIES");
             System.exit(2);
         }
         Path folder = Path.of(args[1]);
@@ -247,6 +253,53 @@ final class Peers {
             default -> throw new IllegalArgumentException("no such system: " + args[0]);
         };
         new Peers(folder, key, subject).serve(args[2]);
+    }
+
+    private static final class Memory {
+        /** A 64-bit permutation (splitmix64), as bench/resident.c has it. */
+        static long random(long i) {
+            long z = i + 0x9e3779b97f4a7c15L;
+            z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
+            z = (z ^ (z >>> 27)) * 0x94d049bb133111ebL;
+            return z ^ (z >>> 31);
+        }
+
+        /** What is in use on the heap: not what the collector keeps for later. */
+        static long used() throws InterruptedException {
+            for (int i = 0; i < 3; i++) {
+                System.gc();
+                Thread.sleep(100);
+            }
+            return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
+        }
+
+        /**
+         * Fills a cache for that many entries, stores a quarter more if it is bounded, and prints
+         * what bench/memory.c prints.
+         */
+        static void run(String system, int entries) throws InterruptedException {
+            var caffeine = Caffeine.newBuilder().maximumSize(entries).<Key, byte[]>build();
+            var map = new ConcurrentHashMap<Key, byte[]>();
+            boolean bounded = system.equals("caffeine");
+            long before = used();
+            int stores = bounded ? entries + entries / 4 : entries;
+            for (int i = 0; i < stores; i++) {
+                Key key = new Key(random(i), random(~(long) i));
+                byte[] value = new byte[VALUE_SIZE];
+                if (bounded) {
+                    caffeine.put(key, value);
+                } else {
+                    map.put(key, value);
+                }
+            }
+            caffeine.cleanUp();
+            long n = bounded ? caffeine.estimatedSize() : map.size();
+            System.out.printf(java.util.Locale.ROOT,
+                    "{\"bench\":\"memory\",\"system\":\"%s\",\"about\":\"Java %s, heap in use\","
+                    + "\"entries\":%d,\"key\":16,\"value\":%d,\"overhead_bytes\":%.2f}%n",
+                    system, bounded ? caffeineVersion() : System.getProperty("java.version"), n,
+                    VALUE_SIZE, (double) (used() - before) / n - 16 - VALUE_SIZE);
+        }
     }
 
     private static final class Stampede {
