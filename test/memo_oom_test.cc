@@ -207,7 +207,7 @@ class Scenario {
 
     // With times: markers, refreshes, what is put with a time.
     void PassTime() {
-        memo_put_options put = {sizeof(put), 500, 0};
+        memo_put_options put = {sizeof(put), 500, 0, nullptr, 0};
         for (int i = 0; i < 3; i++) {
             memo_value v;
             int error = memo_get(m_, "nothing", 7, &v);

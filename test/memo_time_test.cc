@@ -148,7 +148,7 @@ TEST_P(Ttl, WithoutTimesNothingMayBeSaidOfThem) {
         EXPECT_EQ(memo_load_set_refresh(l, 1), MEMO_EINVAL);
         return Return(l, "v");
     });
-    memo_put_options put = {sizeof(put), 1, 0};
+    memo_put_options put = {sizeof(put), 1, 0, nullptr, 0};
 
     EXPECT_EQ(cache.Get("k"), Loaded("v"));
     EXPECT_EQ(memo_put_with(cache, "k", 1, "w", 1, &put), MEMO_EINVAL);
@@ -375,7 +375,7 @@ TEST_P(Ttl, TheWheelAgreesWithAnOracle) {
                 expires.erase(key);
                 break;
             default: {
-                memo_put_options put = {sizeof(put), ns, 0};
+                memo_put_options put = {sizeof(put), ns, 0, nullptr, 0};
                 int64_t now = cache.clock.Now();
                 ASSERT_EQ(memo_put_with(cache, key.data(), key.size(), "v", 1,
                                         &put),
