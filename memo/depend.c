@@ -281,6 +281,27 @@ int memo_load_depend_key(struct memo_load *l, const void *key,
                : link_to_name(l, key_name(l->shard->memo, key, key_size));
 }
 
+// Link l to the key of e, which was found since l began.  If the key has changed
+// since then, e may be what it was before, or what it is now; and that can be seen.
+static int link_to_key_of(struct memo_load *l, const struct entry *e) {
+    struct memo *m = l->shard->memo;
+    struct source_name name =
+        key_name(m, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
+    struct source *source = memo_source_get_(m, &name);
+    struct resident_step r = {e, name.hash, 0};
+    uint64_t as_of = l->began, now;
+
+    if (source == NULL) {
+        return MEMO_ENOMEM;
+    }
+    if (!memo_link_holds_(source, as_of)) {
+        now = memo_source_clock_(m);
+        memo_own_(memo_shard_of_(m, name.hash), memo_is_resident_owned_, &r);
+        as_of = r.is_resident ? now : as_of;
+    }
+    return link_to(l, source, as_of);
+}
+
 int memo_load_depend(struct memo_load *l, const struct memo_value *v) {
     int error = check_load(l, NULL, 0);
     struct entry *e;
@@ -293,9 +314,7 @@ int memo_load_depend(struct memo_load *l, const struct memo_value *v) {
     }
     e = memo_pinned_entry_(v->pin);
     error = link_as(l, e);
-    return error != 0 ? error
-                      : memo_load_depend_key(
-                            l, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
+    return error != 0 ? error : link_to_key_of(l, e);
 }
 
 int memo_load_get(struct memo_load *l, const void *key, size_t key_size,

@@ -665,6 +665,14 @@ struct begin_step {
 };
 void memo_begin_owned_(struct shard *s, void *begin_step);
 
+// Whether an entry is what its key has.
+struct resident_step {
+    const struct entry *entry;
+    uint64_t hash;
+    int is_resident;  // out
+};
+void memo_is_resident_owned_(struct shard *s, void *resident_step);
+
 // One who waited no longer does.
 struct leave_step {
     struct memo_load *flight;

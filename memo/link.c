@@ -26,6 +26,13 @@
 // INVARIANT(sources)  A stripe's map has n_sources sources of bytes bytes, each
 //     with a reference at least; none has changed later than the clock says.
 //
+//   ORDER(first)   made:A  memo.sources stored, then a heavy fence
+//                  find:B  look for the key's entry, or flight
+//                  do:C    the change of a key: see do:A above
+//                  use:D   load of memo.sources
+//       Store-buffering: of find:B and use:D at least one sees the other side's
+//       store.  So a change that the first source comes too late for is seen.
+//
 // A source exists as long as something is linked to it.  A change of one that
 // doesn't exist must still be known to loads that have begun before, for they may
 // come to link to it; it is remembered until they have ended.
@@ -40,6 +47,10 @@ struct change {
 // is forgotten, and all that began before it are taken to be concerned.
 #define CHANGES_FIRST 32
 #define CHANGES_MOST 1024
+
+// What the clock says at first.  Loads that began before say 0: what happened to
+// keys until then isn't known.
+#define CLOCK_FIRST 1
 
 // The sources are spread over so many stripes.
 #define STRIPE_BITS 5
@@ -89,7 +100,7 @@ static struct sources *make_sources(struct memo *m) {
         return NULL;
     }
     memset(all, 0, sizeof(*all));
-    SYNC_INIT(&all->clock, 0);
+    SYNC_INIT(&all->clock, CLOCK_FIRST);
     for (i = 0; i < STRIPES; i++) {
         sync_mutex_init(&all->stripe[i].mu);
         all->stripe[i].change = all->first_changes + i * CHANGES_FIRST;
@@ -100,6 +111,7 @@ static struct sources *make_sources(struct memo *m) {
         memo_dealloc_(m, all, sizeof(*all));
         return others;
     }
+    sync_heavy_fence();  // ORDER(first) made:A
     return all;
 }
 
@@ -132,6 +144,10 @@ uint64_t memo_source_clock_(struct memo *m) {
     struct sources *all = sources_of(m);
 
     return all == NULL ? 0 : SYNC_LOAD_ACQ(&all->clock);  // ORDER(change) use:C
+}
+
+int memo_source_moved_(struct memo *m, uint64_t began) {
+    return began == 0 || memo_source_clock_(m) != began;
 }
 
 uint64_t memo_source_concerned_(struct memo *m) {
@@ -276,14 +292,16 @@ static void remember_locked(struct sources *all, struct stripe *t,
 }
 
 // When a source that doesn't exist has changed last, if that matters to anybody.
-static uint64_t remembered_locked(struct stripe *t, uint64_t hash)
+static uint64_t remembered_locked(struct stripe *t,
+                                  const struct source_name *name)
     SYNC_REQUIRES(&t->mu) {
-    uint64_t latest = t->forgotten, i;
+    uint64_t latest = name->kind == SOURCE_KEY ? CLOCK_FIRST : 0, i;
 
     sync_mutex_assert_held(&t->mu);
+    latest = latest < t->forgotten ? t->forgotten : latest;
     for (i = 0; i < t->n; i++) {
         const struct change *change = nth_change(t, i);
-        if (change->hash == hash && change->clock > latest) {
+        if (change->hash == name->hash && change->clock > latest) {
             latest = change->clock;
         }
     }
@@ -468,7 +486,7 @@ static struct source *find_or_put(struct memo *m, struct sources *all,
     if (source != NULL) {
         (void)SYNC_ADD(&source->refs, 1);
     } else if (spare != NULL) {
-        SYNC_STORE(&spare->changed, remembered_locked(t, name->hash));
+        SYNC_STORE(&spare->changed, remembered_locked(t, name));
         insert_locked(t, spare);
         t->n_sources++;
         t->bytes += memo_good_size_(m, source_size(name->size));

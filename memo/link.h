@@ -79,6 +79,9 @@ void memo_source_unref_(struct memo *m, struct source *source);
 // What the clock says now.  What is found afterwards can be linked as of then.
 uint64_t memo_source_clock_(struct memo *m);
 
+// Whether anything may have changed since the clock said began.
+int memo_source_moved_(struct memo *m, uint64_t began);
+
 // Everything made from that source, as it was until now, is out of date.  The
 // first change of all returns MEMO_ENOMEM if there is no memory.
 int memo_source_change_(struct memo *m, const struct source_name *name);

@@ -827,9 +827,8 @@ MEMO_API int memo_load_get(struct memo_load *l, const void *key,
                            struct memo_value *out);
 
 // Say that the value is made from v, a value of the same cache that was got, in
-// whatever way, since this load began.  If v's key has been changed since then, the
-// result is out of date already, whether v is the old value or the new one:
-// memo_load_get() knows better.
+// whatever way, since this load began.  If v's key has been changed since then, and
+// v isn't the resident value, the result is out of date already.
 //
 // Return 0, MEMO_EINVAL (a NULL, v holds nothing, or is of another cache),
 // MEMO_ENOMEM (v may be depended on in part) or MEMO_EALREADY.
@@ -840,8 +839,10 @@ MEMO_API int memo_load_get(struct memo_load *l, const void *key,
 // Locks:   none.
 MEMO_API int memo_load_depend(struct memo_load *l, const struct memo_value *v);
 
-// Say that the value goes when key is invalidated or put, whether it is resident or
-// not; but not what the value of key was made from.
+// Say that the value goes when key is changed, whether it is resident or not; but
+// not what the value of key was made from.  If it has been changed since this load
+// began, the result is out of date already; that is assumed, if nothing in this
+// cache had tags or dependencies then.
 //
 // Return 0, MEMO_EINVAL, MEMO_ENOMEM or MEMO_EALREADY.
 //

@@ -428,7 +428,7 @@ static void join(struct shard *s, struct memo_load *f, struct begin_step *b) {
     f->interest++;
     s->joins++;
     b->flight = f;
-    b->late = f->began != memo_source_clock_(s->memo);
+    b->late = memo_source_moved_(s->memo, f->began);
 }
 
 // Start the flight that b has brought along; old is the key's entry, or NULL.
@@ -608,6 +608,16 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
         b->spare->alone = b->depth == BEGIN_ALONE;
     }
     join_or_start(s, b, f, NULL);
+}
+
+void memo_is_resident_owned_(struct shard *s, void *resident_step) {
+    struct resident_step *r = resident_step;
+    struct table_place place;
+    const struct entry *e = memo_table_find_owned_(
+        s, r->entry->bytes, entry_key_size(SYNC_LOAD(&r->entry->word)), r->hash,
+        &place);
+
+    r->is_resident = e == r->entry && is_valid(s, e);
 }
 
 void memo_leave_owned_(struct shard *s, void *leave_step) {

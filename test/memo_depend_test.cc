@@ -256,6 +256,7 @@ TEST_P(Depend, AValueMadeFromNothingGoesWhenThereIsSomething) {
 TEST_P(Depend, WhatChangedBeforeTheEndOfTheLoadCounts) {
     for (bool load_anew : {false, true}) {
         PendingCache cache(GetParam());
+        EXPECT_EQ(memo_invalidate_tag(cache, "the first", 9), 0);
         cache.Finish(cache.Start("b"), "old b");
         memo_load *l = cache.Start("a");
         Thread joiner([&] { EXPECT_EQ(cache.Get("a"), Detached("old a")); });
@@ -308,6 +309,7 @@ TEST_P(Depend, WhatIsLoadedForItIsNotAChange) {
 TEST_P(Depend, OnALoadThatIsDetached) {
     for (bool by_tag : {false, true}) {
         PendingCache cache(GetParam());
+        EXPECT_EQ(memo_invalidate_tag(cache, "the first", 9), 0);
         memo_load *b = cache.Start("b"), *a = cache.Start("a");
         Thread thread([&] {
             EXPECT_EQ(Part(a, "b"), "old b");
@@ -464,9 +466,24 @@ TEST_P(Depend, OnAValueOfAnotherCacheIsRefused) {
     EXPECT_EQ(cache.Get("a"), Hit("a"));
 }
 
+// What the load has is the new value, as can be seen.
+TEST_P(Depend, OnTheValueThatIsResidentNow) {
+    PendingCache cache(GetParam());
+    memo_load *a = cache.Start("a");
+
+    EXPECT_EQ(cache.Put("b", "old b"), 0);
+    EXPECT_EQ(cache.Put("b", "new b"), 0);
+    EXPECT_EQ(memo_load_depend(a, &*cache.Hold("b")), 0);
+    cache.Finish(a, "a");
+    EXPECT_EQ(cache.Get("a"), Hit("a"));
+    EXPECT_EQ(cache.Put("b", "newer b"), 0);
+    EXPECT_EQ(cache.Peek("a"), Failed(MEMO_ENOENT));
+}
+
 // By name alone.
 TEST_P(Depend, OnAKey) {
     PendingCache cache(GetParam());
+    EXPECT_EQ(memo_invalidate_tag(cache, "t", 1), 0);
     memo_load *a = cache.Start("a");
 
     EXPECT_EQ(memo_load_depend_key(a, "b", 1), 0);
@@ -480,6 +497,21 @@ TEST_P(Depend, OnAKey) {
     EXPECT_EQ(memo_load_depend_key(a, "b", 1), 0);
     cache.Finish(a, "a");
     EXPECT_EQ(cache.Peek("a"), Failed(MEMO_ENOENT));
+}
+
+// The first of all comes too late to know what has happened before.
+TEST_P(Depend, OnAKeyWhoseHistoryIsUnknown) {
+    PendingCache cache(GetParam());
+    memo_load *a = cache.Start("a");
+
+    EXPECT_EQ(cache.Put("b", "since the load began"), 0);
+    EXPECT_EQ(memo_load_depend_key(a, "b", 1), 0);
+    cache.Finish(a, "a");
+    EXPECT_EQ(cache.Peek("a"), Failed(MEMO_ENOENT));
+    a = cache.Start("a");
+    EXPECT_EQ(memo_load_depend_key(a, "b", 1), 0);
+    cache.Finish(a, "a");
+    EXPECT_EQ(cache.Get("a"), Hit("a"));
 }
 
 // ------------------------------------------------------------------ by itself

@@ -28,6 +28,12 @@ int InvalidateTag(memo *m, const std::string &tag) {
     return memo_invalidate_tag(m, tag.data(), tag.size());
 }
 
+// A load that began before a cache had any tags may have been joined when anything
+// happened; so make it have had some.
+void HaveHadTags(memo *m) {
+    EXPECT_EQ(InvalidateTag(m, "the first"), 0);
+}
+
 // The tag of a key in these tests: its first letter.
 int LoadTagged(memo_load *l) {
     EXPECT_EQ(AddTag(l, KeyOf(l).substr(0, 1)), 0);
@@ -174,6 +180,7 @@ TEST_P(Tags, TheValueIsKeptAsItWasMade) {
 // I2
 TEST_P(Tags, AFlightThatHasTheTagIsDetached) {
     PendingCache cache(GetParam());
+    HaveHadTags(cache);
     memo_load *old_load = cache.Start("k");
 
     EXPECT_EQ(AddTag(old_load, "t"), 0);
@@ -192,10 +199,28 @@ TEST_P(Tags, AFlightThatHasTheTagIsDetached) {
     EXPECT_EQ(cache.Stats().detached, 1u);
 }
 
+// I1: as if everybody had come after it, for that can't be told.
+TEST_P(Tags, TheVeryFirstTagOfACacheMayComeTooLateToTell) {
+    PendingCache cache(GetParam());
+    memo_load *old_load = cache.Start("k");
+
+    Thread joiner([&] {
+        Seen seen = cache.Get("k");
+        EXPECT_EQ(seen.bytes, "new") << seen;
+    });
+    cache.AwaitJoins(1);
+    EXPECT_EQ(InvalidateTag(cache, "t"), 0);
+    EXPECT_EQ(AddTag(old_load, "t"), 0);
+    cache.Finish(old_load, "old");
+    Await([&] { return cache.loads == 2; });
+    cache.Finish(cache.last, "new");
+}
+
 // I1, I2: a load may find out its tags late, when nothing has the tag any more.
 TEST_P(Tags, ATagCountsFromTheBeginOfTheLoad) {
     for (bool was_in_use : {false, true}) {
         PendingCache cache(GetParam());
+        HaveHadTags(cache);
         if (was_in_use) {
             memo_load *other = cache.Start("other");
             EXPECT_EQ(AddTag(other, "t"), 0);
@@ -273,6 +298,7 @@ TEST_P(Tags, NoChangeIsForgottenAsLongAsItMatters) {
 // not even if only the end of the load tells that it had the tag.
 TEST_P(Tags, WhoJoinedAfterTheChangeLoadsAgain) {
     PendingCache cache(GetParam());
+    HaveHadTags(cache);
     memo_load *old_load = cache.Start("k");
 
     Thread early([&] { EXPECT_EQ(cache.Get("k"), Detached("old")); });
@@ -339,6 +365,7 @@ struct Answers {
 
 TEST_P(Tags, WhoWaitsWithoutAThreadLoadsAgainToo) {
     PendingCache cache(GetParam());
+    HaveHadTags(cache);
     Answers answers;
     memo_load *old_load = cache.Start("k");
     memo_ticket *early = nullptr, *late = nullptr;

@@ -1,0 +1,219 @@
+// Tags and dependencies on the scheduler: whatever is changed while a load is at
+// it, no call that begins afterwards gets what was made before (I1, D1).
+#include <string.h>
+
+#include "memo/memo.h"
+#include "sync/pin.h"
+#include "test/support/sched_cases.h"
+
+const char sched_suite[] = "MemoLinkSched";
+
+struct scene {
+    uint32_t engine;
+    int n_threads;
+    int (*change)(void);  // what the first thread does
+    const char *key;      // what it gets then
+    const char *others;   // what the others get
+    int made_before;      // whether these keys are resident at first
+};
+
+static struct memo *memo;
+static sync_atomic_u32 n_users;  // who takes it to zero frees the cache
+static sync_atomic_u32 epoch;
+
+static void *alloc(void *state, size_t size) {
+    (void)state;
+    return sync_alloc(size);
+}
+
+static void release(void *state, void *p, size_t size) {
+    (void)state;
+    (void)size;
+    sync_free(p);
+}
+
+static int64_t now(void *state) {
+    (void)state;
+    return sync_clock_now_ns();
+}
+
+// "leaf" and "early" and "late" are the epoch in which their load began; the latter
+// two with a tag, added before the value or after.  "made" is made from "leaf",
+// "remade" from "made", "held" from "leaf", which it got in another way.
+static int load(void *arg, struct memo_load *l) {
+    uint32_t value = SYNC_LOAD_ACQ(&epoch);
+    const char *key = memo_load_key(l, NULL);
+    struct memo_value v;
+    int error;
+    (void)arg;
+    if (strcmp(key, "leaf") == 0) {
+        return memo_load_return(l, &value, sizeof value);
+    }
+    if (strcmp(key, "early") == 0 || strcmp(key, "late") == 0) {
+        if (key[0] == 'e') {
+            SCHED_ASSERT(memo_load_add_tag(l, "t", 1) == 0);
+        }
+        SCHED_ASSERT(memo_load_return(l, &value, sizeof value) == 0);
+        return key[0] == 'l' ? memo_load_add_tag(l, "t", 1) : 0;
+    }
+    if (strcmp(key, "held") == 0) {
+        SCHED_ASSERT(memo_get(memo, "leaf", 4, &v) == 0);
+        SCHED_ASSERT(memo_load_depend(l, &v) == 0);
+    } else if (strcmp(key, "made") == 0) {
+        SCHED_ASSERT(memo_load_get(l, "leaf", 4, NULL, &v) == 0);
+    } else {
+        SCHED_ASSERT(memo_load_get(l, "made", 4, NULL, &v) == 0);
+    }
+    SYNC_DATA_READ(v.data);
+    error = memo_load_return(l, v.data, v.size);
+    memo_release(&v);
+    return error;
+}
+
+static uint32_t get(const char *key) {
+    struct memo_value v;
+    uint32_t value;
+    SCHED_ASSERT(memo_get(memo, key, strlen(key), &v) == 0);
+    SCHED_ASSERT(v.size == sizeof value);
+    SYNC_DATA_READ(v.data);
+    memcpy(&value, v.data, sizeof value);
+    memo_release(&v);
+    return value;
+}
+
+static struct memo *make(const struct scene *scene) {
+    static const uint64_t seed[4] = {1, 2, 3, 4};
+    struct memo *m = NULL;
+    struct memo_allocator allocator = {.alloc = alloc, .free = release};
+    struct memo_clock clock = {now, NULL};
+    struct memo_options options = {.size = sizeof options,
+                                   .load = load,
+                                   .allocator = &allocator,
+                                   .clock = &clock,
+                                   .hash_seed = seed,
+                                   .engine = scene->engine,
+                                   .shards = 2};
+    SCHED_ASSERT(memo_new(&options, &m) == 0);
+    return m;
+}
+
+static void setup(void *arg) {
+    const struct scene *scene = arg;
+    SYNC_INIT(&n_users, (uint32_t)scene->n_threads);
+    SYNC_INIT(&epoch, 0);
+    memo = make(scene);
+    if (scene->made_before) {
+        (void)get(scene->key);
+        (void)get(scene->others);
+    }
+}
+
+static void leave(void) {
+    if (SYNC_SUB_ACQREL(&n_users, 1) == 1) {
+        memo_check(memo);
+        memo_free(memo);
+    }
+}
+
+// The first thread changes something, and gets; the others get meanwhile.
+static void change_or_get(void *arg, int id) {
+    const struct scene *scene = arg;
+    if (id == 0) {
+        SYNC_STORE_REL(&epoch, 1);
+        SCHED_ASSERT(scene->change() == 0);
+        SCHED_ASSERT(get(scene->key) == 1);
+        SCHED_ASSERT(get(scene->others) == 1);
+    } else {
+        (void)get(scene->others);
+    }
+    leave();
+}
+
+static int change_tag(void) {
+    return memo_invalidate_tag(memo, "t", 1);
+}
+
+static int change_key(void) {
+    return memo_invalidate(memo, "leaf", 4);
+}
+
+static int put_key(void) {
+    uint32_t value = 1;
+    return memo_put(memo, "leaf", 4, &value, sizeof value);
+}
+
+static int refresh_key(void) {
+    return memo_refresh(memo, "leaf", 4);
+}
+
+static int change_all(void) {
+    return memo_clear(memo);
+}
+
+// The tag leaves and comes back all the time: the last reference to a source goes
+// while another is taken.
+static int change_tag_twice(void) {
+    SCHED_ASSERT(memo_invalidate(memo, "early", 5) == 0);
+    (void)memo_maintain(memo, 0);
+    return change_tag();
+}
+
+static struct scene early;
+
+static void check(void *arg) {
+    (void)arg;
+    // A release that crossed with the last scan has left its cache to the next.
+    memo_free(make(&early));
+    // The records of pins stay, and this thread's wish to give its own up.
+    SCHED_ASSERT(sched_live_blocks() <= (int)sync_pin_records() + 1);
+}
+
+#define BOUNDED(n) \
+    { .mode = SCHED_BOUNDED, .bound = n, .max_executions = 10000 }
+#define DEEP \
+    { .mode = SCHED_PCT, .bound = 5, .max_executions = 4000 }
+
+#define LOCK(n, ...) \
+    { MEMO_ENGINE_LOCK, n, __VA_ARGS__ }
+#define MONITOR(n, ...) \
+    { MEMO_ENGINE_MONITOR, n, __VA_ARGS__ }
+
+static struct scene early = LOCK(2, change_tag, "early", "early", 0),
+                    late = LOCK(2, change_tag, "late", "late", 0),
+                    late3 = LOCK(3, change_tag, "late", "late", 0),
+                    two3 = LOCK(3, change_tag, "late", "early", 0),
+                    tag = LOCK(2, change_tag_twice, "late", "early", 1),
+                    tag3 = LOCK(3, change_tag_twice, "early", "late", 0),
+                    made = LOCK(2, change_key, "made", "made", 1),
+                    fresh = LOCK(2, change_key, "made", "made", 0),
+                    fresh3 = LOCK(3, change_key, "made", "remade", 0),
+                    held = LOCK(2, change_key, "held", "held", 0),
+                    put = LOCK(2, put_key, "made", "remade", 1),
+                    put3 = LOCK(3, put_key, "remade", "held", 0),
+                    refresh = LOCK(2, refresh_key, "made", "made", 1),
+                    refresh3 = LOCK(3, refresh_key, "made", "remade", 1),
+                    clear = LOCK(2, change_all, "made", "made", 1),
+                    clear3 = LOCK(3, change_all, "made", "remade", 1),
+                    monitor = MONITOR(2, change_tag, "late", "late", 0),
+                    monitor_made = MONITOR(2, put_key, "made", "held", 0);
+
+SCHED_CASES({"EarlyTag", {2, setup, change_or_get, check, &early}, BOUNDED(2)},
+            {"LateTag", {2, setup, change_or_get, check, &late}, BOUNDED(2)},
+            {"LateTagThree", {3, setup, change_or_get, check, &late3}, DEEP},
+            {"TwoTagsThree", {3, setup, change_or_get, check, &two3}, DEEP},
+            {"TagGoes", {2, setup, change_or_get, check, &tag}, BOUNDED(2)},
+            {"TagGoesThree", {3, setup, change_or_get, check, &tag3}, DEEP},
+            {"Made", {2, setup, change_or_get, check, &made}, BOUNDED(2)},
+            {"Fresh", {2, setup, change_or_get, check, &fresh}, BOUNDED(2)},
+            {"FreshThree", {3, setup, change_or_get, check, &fresh3}, DEEP},
+            {"Held", {2, setup, change_or_get, check, &held}, BOUNDED(2)},
+            {"Put", {2, setup, change_or_get, check, &put}, BOUNDED(2)},
+            {"PutThree", {3, setup, change_or_get, check, &put3}, DEEP},
+            {"Refresh", {2, setup, change_or_get, check, &refresh}, BOUNDED(2)},
+            {"RefreshThree", {3, setup, change_or_get, check, &refresh3}, DEEP},
+            {"Clear", {2, setup, change_or_get, check, &clear}, BOUNDED(2)},
+            {"ClearThree", {3, setup, change_or_get, check, &clear3}, DEEP},
+            {"Monitor", {2, setup, change_or_get, check, &monitor}, DEEP},
+            {"MonitorMade",
+             {2, setup, change_or_get, check, &monitor_made},
+             DEEP});
