@@ -14,7 +14,7 @@
 // that he hasn't served.
 
 #define BATCH 64     // keys in one pipeline
-#define DISTANCE 8   // between two stages
+#define DISTANCE 12  // between two stages
 
 // In errors[], until the key is claimed.
 #define MISSING MEMO_PENDING
