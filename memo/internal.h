@@ -729,6 +729,7 @@ void memo_excuse_owned_(struct shard *s, void *excuse_step);
 // then reclaim.
 struct upkeep_step {
     int64_t now_ns;
+    uint64_t groups;  // that may still be swept, by this and other shards
     int64_t next_ns;  // out: when there will be more to do; now_ns: at once
 };
 void memo_upkeep_owned_(struct shard *s, void *upkeep_step);

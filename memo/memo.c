@@ -300,7 +300,6 @@ int memo_refresh(struct memo *m, const void *key, size_t key_size) {
 }
 
 int memo_clear(struct memo *m) {
-    struct upkeep_step u = {INT64_MIN, 0};
     uint64_t i;
 
     if (m == NULL) {
@@ -311,8 +310,6 @@ int memo_clear(struct memo *m) {
     }
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_own_(memo_shard_at_(m, i), memo_clear_owned_, NULL);
-        // A small cache is swept here; a large one by and by.
-        memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
     }
     memo_all_keys_changed_(m);
     return 0;
@@ -320,9 +317,12 @@ int memo_clear(struct memo *m) {
 
 // ------------------------------------------------------------------ upkeep
 
+// Groups of the tables swept by one call: some 300 values.
+#define GROUPS_BY_UPKEEP 32
+
 int64_t memo_maintain(struct memo *m, int64_t now_ns) {
     int64_t next = MEMO_NEVER, clock;
-    uint64_t i;
+    uint64_t groups = GROUPS_BY_UPKEEP, i;
 
     if (m == NULL) {
         return MEMO_NEVER;
@@ -330,8 +330,9 @@ int64_t memo_maintain(struct memo *m, int64_t now_ns) {
     // What the caller thinks of the time must not make anything expire early.
     clock = m->timing == TIMING_NONE ? now_ns : memo_now_(m);
     for (i = 0; i < memo_n_shards_(m); i++) {
-        struct upkeep_step u = {now_ns < clock ? now_ns : clock, 0};
+        struct upkeep_step u = {now_ns < clock ? now_ns : clock, groups, 0};
         memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
+        groups = u.groups;
         if (u.next_ns < next) {
             next = u.next_ns;
         }

@@ -25,9 +25,10 @@
 #define RECLAIM_BATCH 64
 #define RECLAIM_BYTES ((uint64_t)256 << 10)
 
-// Groups of the table swept by one write, and by one call of upkeep.
+// Groups of the table swept by one write; and how many are so few that they are
+// swept by memo_clear() itself.
 #define SWEEP_BY_WRITE 4
-#define SWEEP_BY_UPKEEP 256
+#define SWEEP_AT_ONCE 16
 
 // Entries whose time may have come, looked at likewise.
 #define EXPIRE_BY_WRITE 4
@@ -278,22 +279,25 @@ static void look_for_broken_links(struct shard *s) {
     }
 }
 
-// Drop what memo_clear() made out of date, or other changes, in up to n groups.
-static void sweep(struct shard *s, uint64_t n) {
-    uint64_t groups;
+// Drop what memo_clear() made out of date, or other changes, in up to n groups;
+// return in how many.
+static uint64_t sweep(struct shard *s, uint64_t n) {
+    uint64_t groups, left;
 
     look_for_broken_links(s);
-    if (!s->sweeping) {
-        return;
+    if (!s->sweeping || n == 0) {
+        return 0;
     }
     groups = memo_table_walk_owned_(s, s->swept_to, n, sweep_one, NULL);
     // Groups split off meanwhile lie ahead, so none is missed.
-    if (n >= groups - s->swept_to) {
+    left = groups - s->swept_to;
+    if (n >= left) {
         s->sweeping = 0;
         s->unswept_clears = 0;
-    } else {
-        s->swept_to += n;
+        return left;
     }
+    s->swept_to += n;
+    return n;
 }
 
 void memo_tidy_owned_(struct shard *s) {
@@ -308,7 +312,7 @@ void memo_tidy_owned_(struct shard *s) {
     if (s->policy != NULL) {
         memo_policy_trim_(s);
     }
-    sweep(s, SWEEP_BY_WRITE);
+    (void)sweep(s, SWEEP_BY_WRITE);
     if (s->reclaim_now || s->n_retired >= s->reclaim_at ||
         s->retired_bytes >= RECLAIM_BYTES) {
         s->reclaim_now = 0;
@@ -321,7 +325,7 @@ void memo_upkeep_owned_(struct shard *s, void *upkeep_step) {
 
     see_time(s, u->now_ns);
     u->next_ns = MEMO_NEVER;
-    sweep(s, SWEEP_BY_UPKEEP);
+    u->groups -= sweep(s, u->groups);
     if (s->wheel != NULL) {
         memo_expire_owned_(s, EXPIRE_BY_UPKEEP);
         u->next_ns = memo_wheel_due_ns_(s->wheel);
@@ -859,7 +863,7 @@ static void next_generation(struct shard *s) {
 
     // A generation must not come round again while entries of it are left.
     if (++s->unswept_clears == ENTRY_GENERATION >> ENTRY_GENERATION_SHIFT) {
-        sweep(s, UINT64_MAX);
+        (void)sweep(s, UINT64_MAX);
         s->unswept_clears = 1;
     }
     SYNC_STORE_REL(&s->stamp, next);  // ORDER(stamp) clear:A
@@ -876,6 +880,11 @@ void memo_clear_owned_(struct shard *s, void *unused) {
         s->detached++;
     }
     next_generation(s);
+    // A large cache is swept by and by.
+    if (SYNC_LOAD(&s->table.level) / 2 <= SWEEP_AT_ONCE) {
+        (void)sweep(s, SWEEP_AT_ONCE);
+        reclaim(s);
+    }
 }
 
 static void end_by_closing(struct memo_load *f, struct close_step *c) {
