@@ -280,6 +280,26 @@ TEST_P(Invalidate, StatsOfAClearedCacheAreZero) {
     EXPECT_EQ(cache.Stats().entries, 1u);
 }
 
+// However much there is to forget: clearing gives nothing back by itself, and a
+// step of maintenance not more than some hundreds of values.
+TEST_P(Invalidate, ALargeCacheIsClearedInSmallSteps) {
+    Cache cache(GetParam());
+
+    for (int i = 0; i < 20000; i++) {
+        EXPECT_EQ(cache.Put(Key(i), "old"), 0);
+    }
+    int64_t before = cache.allocator.LiveBlocks();
+    EXPECT_EQ(memo_clear(cache), 0);
+    EXPECT_GT(cache.allocator.LiveBlocks(), before - 1000);
+    for (int64_t left = before, next = 0; next != MEMO_NEVER;) {
+        next = memo_maintain(cache, 5);
+        int64_t now = cache.allocator.LiveBlocks();
+        EXPECT_GT(now, left - 1000);
+        left = now;
+    }
+    Await([&] { return cache.allocator.LiveBlocks() < before - 19000; });
+}
+
 // L1: sweeping goes on with writes, or with maintenance, and comes to an end.
 TEST_P(Invalidate, WhatWasClearedIsSweptByMaintenance) {
     Cache cache(GetParam());
