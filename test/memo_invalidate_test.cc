@@ -281,7 +281,8 @@ TEST_P(Invalidate, StatsOfAClearedCacheAreZero) {
 }
 
 // However much there is to forget: clearing gives nothing back by itself, and a
-// step of maintenance not more than some hundreds of values.
+// step of maintenance not more than some hundreds of values.  (Under a monitor
+// another thread gives back, when it comes to it.)
 TEST_P(Invalidate, ALargeCacheIsClearedInSmallSteps) {
     Cache cache(GetParam());
 
@@ -294,7 +295,9 @@ TEST_P(Invalidate, ALargeCacheIsClearedInSmallSteps) {
     for (int64_t left = before, next = 0; next != MEMO_NEVER;) {
         next = memo_maintain(cache, 5);
         int64_t now = cache.allocator.LiveBlocks();
-        EXPECT_GT(now, left - 1000);
+        if (OptionsOf(GetParam()).engine == MEMO_ENGINE_LOCK) {
+            EXPECT_GT(now, left - 1000);
+        }
         left = now;
     }
     Await([&] { return cache.allocator.LiveBlocks() < before - 19000; });
