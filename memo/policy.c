@@ -40,7 +40,7 @@
 
 #define WINDOW_PERCENT_FIRST 5
 #define WINDOW_PERCENT_LEAST 1
-#define WINDOW_PERCENT_MOST 80
+#define WINDOW_PERCENT_MOST 95
 #define YOUNG_PERCENT 40
 #define MARGIN_PERCENT 20  // "somewhat larger"
 #define GHOST_SPAN 3  // ghosts older than so many times the cache don't count
@@ -49,7 +49,7 @@
 // at its most, a step is this many times as large again.
 #define TREND_OVER 32
 #define TREND_OVER_PART 20
-#define TREND_MOST 8
+#define TREND_MOST 16
 
 // The window grows once for so many that left main and were never used.
 #define IDLERS 32
