@@ -15,6 +15,11 @@
 // It is there for the end: values may outlive the cache, and their last release
 // needs an owner when the monitor is gone.  Then it is whoever holds the mutex.
 
+// What a loop that waits does of its own work between two looks, and how long it
+// then sleeps.
+#define STEPS_BETWEEN_LOOKS 64
+#define NAP_NS (200 * 1000)
+
 struct own_op {
     struct sync_op op;
     struct shard *shard;
@@ -62,6 +67,16 @@ struct entry *memo_own_by_monitor_(struct shard *s,
         return memo_own_locked_(s, step, arg);
     }
     return memo_reaper_help_(s->memo->reaper);  // the garbage is the monitor's
+}
+
+int64_t memo_run_own_loop_(struct memo *m) {
+    int n;
+
+    if (m->monitor == NULL || !sync_monitor_is_mine(m->monitor)) {
+        return MEMO_NEVER;
+    }
+    n = sync_monitor_run(m->monitor, STEPS_BETWEEN_LOOKS);
+    return n < 0 ? MEMO_NEVER : n > 0 ? 0 : NAP_NS;
 }
 
 int memo_monitor_fd(const struct memo *m) {

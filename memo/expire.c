@@ -6,8 +6,8 @@
 //
 //     made        refresh_ns        deadline_ns          deadline_ns
 //      |              |                  |            + stale_if_error
-//      '--- fresh ----'---- fresh, ------'-- expired; stands ---'--- gone
-//                       to be refreshed       in for failures
+//      '--- fresh ----'---- fresh, ------'-- expired; stands ---'--- gone, or
+//                       to be refreshed       in for failures        in hand only
 //
 // A reader compares one time, check_ns: before it, there is nothing to think
 // about.  Past it he asks the owner, who says what e is, and moves check_ns to
@@ -97,8 +97,16 @@ int64_t memo_end_of_(const struct memo *m, const struct entry *e) {
     int64_t deadline = deadline_of(m, e);
 
     return kind_of(e) == KIND_VALUE || kind_of(e) == KIND_STALE
-               ? after(deadline, m->stale_if_error_ns)
+               ? after(deadline, m->keep_old_ns)
                : deadline;
+}
+
+int64_t memo_end_of_standing_in_owned_(const struct memo *m,
+                                       const struct entry *e) {
+    if (m->timing == TIMING_FRESHNESS && !entry_prefix(e)->strict) {
+        return after(deadline_of(m, e), m->stale_if_error_ns);
+    }
+    return m->timing == TIMING_NONE ? MEMO_NEVER : deadline_of(m, e);
 }
 
 // Use prolongs the time of e itself, but what is made from it isn't so used.
@@ -152,7 +160,7 @@ int memo_read_age_(const struct memo *m, struct entry *e, uint64_t word,
             // He may see refresh_ns as it was: then one more takes the value.
             out->from = MEMO_STALE;
             return now_ns < SYNC_LOAD(&p->refresh_ns) &&
-                   now_ns < memo_end_of_(m, e);
+                   now_ns < after(deadline_of(m, e), m->stale_if_error_ns);
         case KIND_ERROR:
             out->from = MEMO_NEGATIVE;
             out->zero = (uint32_t)p->error;
@@ -186,6 +194,9 @@ enum age memo_age_owned_(const struct shard *s, const struct entry *e,
     }
     switch (kind_of(e)) {
         case KIND_STALE:
+            if (now_ns >= memo_end_of_standing_in_owned_(s->memo, e)) {
+                return AGE_EXPIRED;
+            }
             return now_ns < SYNC_LOAD(&p->refresh_ns) ? AGE_STALE
                                                       : AGE_STALE_PROBE;
         case KIND_ERROR:
@@ -233,6 +244,7 @@ static void date(struct shard *s, struct entry *e, int64_t ttl_ns,
                        early(s, latest, cost_ns, now_ns)));
     p->error = 0;
     p->failures = 0;
+    p->strict = 0;
     set_kind(e, KIND_VALUE);
     set_check(m, e, now_ns);
 }
@@ -250,6 +262,9 @@ void memo_date_owned_(struct shard *s, struct entry *e,
         refresh = dates->refresh_after_ns;
     }
     date(s, e, ttl, refresh, now_ns, cost_ns);
+    if (!is_plain(m) && dates != NULL) {
+        entry_prefix(e)->strict = dates->strict != 0;
+    }
 }
 
 // How long not to try after so many failures in a row: exponential, capped, and
@@ -266,8 +281,11 @@ static int64_t backoff(struct shard *s, uint32_t failures) {
     return span - random_below(s, span / 2 + 1);
 }
 
-static uint32_t one_more(uint32_t failures) {
-    return failures == UINT32_MAX ? failures : failures + 1;
+static void count_failure(struct entry_prefix *p, uint32_t before) {
+    if (before < INT32_MAX) {
+        before++;
+    }
+    p->failures = before & INT32_MAX;
 }
 
 void memo_date_marker_owned_(struct shard *s, struct entry *marker,
@@ -278,14 +296,14 @@ void memo_date_marker_owned_(struct shard *s, struct entry *marker,
     int64_t check, end;
 
     p->error = error;
-    p->failures = 1;
+    count_failure(p, 0);
     if (kind_of(marker) == KIND_PASS) {
         check = end = after(now_ns, jittered(s, m->pass_ttl_ns));
     } else if (error == MEMO_ENOENT) {
         check = end = after(now_ns, jittered(s, m->negative_ttl_ns));
     } else {
         if (before != NULL) {
-            p->failures = one_more(entry_prefix(before)->failures);
+            count_failure(p, entry_prefix(before)->failures);
         }
         check = after(now_ns, backoff(s, p->failures));
         // So long the failures before are remembered.
@@ -299,17 +317,14 @@ int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
                          int64_t now_ns) {
     const struct memo *m = s->memo;
     struct entry_prefix *p = entry_prefix(e);
-    int64_t pause = m->refresh_after_ns, end;
+    int64_t pause = m->refresh_after_ns;
+    int may = now_ns < memo_end_of_standing_in_owned_(m, e);
 
-    if (m->timing == TIMING_NONE) {
-        return 1;
-    }
-    end = memo_end_of_(m, e);
-    if (now_ns >= end || is_plain(m)) {
-        return now_ns < end;
+    if (!may || m->timing != TIMING_FRESHNESS) {
+        return may;
     }
     p->error = error;
-    p->failures = one_more(p->failures);
+    count_failure(p, p->failures);
     if (m->backoff_ns != 0) {
         pause = backoff(s, p->failures);
     }

@@ -26,8 +26,10 @@ enum age memo_age_owned_(const struct shard *s, const struct entry *e,
 // Until when what is made from e is fresh.
 int64_t memo_best_before_(const struct memo *m, const struct entry *e);
 
-// Until when e stays in the table.
+// Until when e stays in the table; and, a value, may stand in for a failure.
 int64_t memo_end_of_(const struct memo *m, const struct entry *e);
+int64_t memo_end_of_standing_in_owned_(const struct memo *m,
+                                       const struct entry *e);
 
 // Date e, a value: made, or found unchanged, at now_ns by a load that took
 // cost_ns.  What dates doesn't say, or a NULL, is the cache's.

@@ -83,7 +83,8 @@ struct entry_prefix {
     SYNC_ATOMIC(int64_t) refresh_ns;
     // Owned by the shard's owner; of a marker: const after it is published.
     int32_t error;      // of the marker, or of the last attempt
-    uint32_t failures;  // in a row
+    uint32_t failures : 31;  // in a row
+    uint32_t strict : 1;     // it never stands in for a load that fails
 
     // Owned by the shard's owner.
     struct entry *wheel_next;
@@ -259,7 +260,7 @@ enum verdict { VERDICT_VALUE, VERDICT_NOT_FOUND, VERDICT_NOT_MODIFIED };
 
 // What a load, or memo_put_with(), says of the times of a value.
 struct dates {
-    int has_ttl, has_refresh;
+    int has_ttl, has_refresh, strict;
     int64_t ttl_ns, refresh_after_ns;
 };
 
@@ -274,6 +275,7 @@ struct memo_load {
     struct entry *old;  // with a reference: the key's entry, past its time or to
                         // be refreshed; NULL: none
     int refresh;  // nobody had to wait for it
+    int64_t old_until_ns;  // how long the old value may stand in
     int alone;  // it serves who started it and nobody else, and isn't stored
 
     // Owned by the shard's owner.
@@ -457,6 +459,7 @@ struct memo {
     enum timing { TIMING_NONE, TIMING_TTL, TIMING_FRESHNESS } timing;
     int64_t ttl_ns, refresh_after_ns;  // MEMO_NEVER: none
     int64_t idle_ttl_ns, stale_if_error_ns, negative_ttl_ns, pass_ttl_ns;  // 0
+    int64_t keep_old_ns;  // at least stale_if_error_ns
     int64_t backoff_ns, backoff_max_ns;  // 0: none
     int64_t jitter_percent;
     int early_refresh;
@@ -623,6 +626,11 @@ int memo_reaper_drain_(struct memo *m, int64_t deadline_ns);
 // Destroy all there is, and end the thread: nothing will be taken any more.
 void memo_reaper_stop_(struct reaper *r);
 void memo_reaper_free_(struct reaper *r);
+
+// Who is about to wait may be the event loop that others wait for: then do some of
+// what they want, and return how long to sleep at most before doing so again.
+// MEMO_NEVER: it isn't, or it is already doing something for them.
+int64_t memo_run_own_loop_(struct memo *m);
 
 // What a step leaves to do: a bounded amount of growing, sweeping, reclaiming.
 void memo_tidy_owned_(struct shard *s);

@@ -218,7 +218,7 @@ static int are_bad_times(const struct memo_options *o) {
            o->stale_if_error_ns < 0 || o->negative_ttl_ns < 0 ||
            o->pass_ttl_ns < 0 || o->backoff_ns < 0 || o->backoff_max_ns < 0 ||
            (o->backoff_max_ns != 0 && o->backoff_max_ns < o->backoff_ns) ||
-           o->jitter_percent > 100;
+           o->keep_old_ns < 0 || o->jitter_percent > 100;
 }
 
 static int are_bad_options(const struct memo_options *o) {
@@ -283,7 +283,7 @@ static int64_t or_never(int64_t span_ns) {
 static enum timing choose_timing(const struct memo_options *o) {
     if (o->idle_ttl_ns != 0 || o->refresh_after_ns != 0 ||
         o->stale_if_error_ns != 0 || o->negative_ttl_ns != 0 ||
-        o->pass_ttl_ns != 0 || o->backoff_ns != 0 ||
+        o->pass_ttl_ns != 0 || o->backoff_ns != 0 || o->keep_old_ns != 0 ||
         (o->flags & MEMO_EARLY_REFRESH) != 0) {
         return TIMING_FRESHNESS;
     }
@@ -304,6 +304,9 @@ static void set_times(struct memo *m, const struct memo_options *o) {
     m->idle_ttl_ns = o->idle_ttl_ns;
     m->refresh_after_ns = or_never(o->refresh_after_ns);
     m->stale_if_error_ns = o->stale_if_error_ns;
+    m->keep_old_ns = o->keep_old_ns > o->stale_if_error_ns
+                         ? o->keep_old_ns
+                         : o->stale_if_error_ns;
     m->negative_ttl_ns = o->negative_ttl_ns;
     m->pass_ttl_ns = o->pass_ttl_ns;
     m->backoff_ns = o->backoff_ns;
@@ -573,13 +576,17 @@ static void close_shards(struct memo *m) {
 
 int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,
                 int64_t deadline_ns) {
-    int64_t until = deadline_ns;
+    int64_t until = deadline_ns, nap = memo_run_own_loop_(m);
 
     if (deadline_ns != MEMO_NEVER && memo_now_(m) >= deadline_ns) {
         return MEMO_ETIMEDOUT;
     }
-    if (deadline_ns != MEMO_NEVER && !m->clock_is_monotonic) {
-        until = sync_clock_now_ns() + MEMO_LOOK_AT_CLOCK_NS;
+    if (deadline_ns != MEMO_NEVER && !m->clock_is_monotonic &&
+        nap > MEMO_LOOK_AT_CLOCK_NS) {
+        nap = MEMO_LOOK_AT_CLOCK_NS;
+    }
+    if (nap != MEMO_NEVER) {
+        until = sync_clock_now_ns() + nap;
     }
     (void)sync_futex_wait(word, value, until);
     return 0;

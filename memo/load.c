@@ -232,7 +232,7 @@ int memo_may_take_old_(const struct memo_load *f,
         return 0;
     }
     now = memo_now_(m);
-    return now >= wait->soft_deadline_ns && now < memo_end_of_(m, f->old) &&
+    return now >= wait->soft_deadline_ns && now < f->old_until_ns &&
            entry_holds(f->old);
 }
 
@@ -507,19 +507,24 @@ void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
 static int wait_on_clock(struct memo_load *f, int64_t deadline_ns,
                          struct sync_note *note) {
     struct memo *m = f->shard->memo;
+    int64_t nap = memo_run_own_loop_(m);
 
-    if (deadline_ns == MEMO_NEVER || m->clock_is_monotonic) {
+    if (nap == MEMO_NEVER &&
+        (deadline_ns == MEMO_NEVER || m->clock_is_monotonic)) {
         return sync_event_wait(&f->done, deadline_ns, note);
     }
     for (;;) {
-        int64_t now = memo_now_(m);
+        int64_t now = deadline_ns == MEMO_NEVER ? 0 : memo_now_(m);
         int64_t left = deadline_ns <= now ? 0 : deadline_ns - now;
-        int64_t nap = left < MEMO_LOOK_AT_CLOCK_NS ? left : MEMO_LOOK_AT_CLOCK_NS;
-        int error = sync_event_wait(
+        int error;
+        nap = nap < MEMO_LOOK_AT_CLOCK_NS ? nap : MEMO_LOOK_AT_CLOCK_NS;
+        nap = nap < left ? nap : left;
+        error = sync_event_wait(
             &f->done, left == 0 ? 0 : sync_clock_now_ns() + nap, note);
         if (error != SYNC_ETIMEDOUT || left == 0) {
             return error;
         }
+        nap = memo_run_own_loop_(m);
     }
 }
 

@@ -185,7 +185,8 @@ enum memo_engine {
     // destructor itself, so that what is retired stays bounded.
     MEMO_ENGINE_MONITOR = 1,
     // The same, without a thread: the caller's event loop runs the monitor, see
-    // memo_monitor_run().  Other threads that miss wait until it does.  Destructors
+    // memo_monitor_run().  Other threads that miss wait until it does.  A call that
+    // waits in the loop's own thread does their work meanwhile.  Destructors
     // run on the executor (options.executor or threads), if there is one; else in
     // the loop, when it has nothing better to do: then one that waits for another
     // thread stops all who miss.
@@ -281,6 +282,8 @@ struct memo_options {
     int64_t refresh_after_ns;         // when it is to be loaded again
     int64_t stale_if_error_ns;        // how long past its time it may stand in
                                       // for a load that fails
+    int64_t keep_old_ns;              // how long past its time it is in hand for
+                                      // loads;  less than that: as long as that
     int64_t negative_ttl_ns;          // how long "not found" is kept
     int64_t backoff_ns;               // pause after a load has failed
     int64_t backoff_max_ns;           // the longest;  0: 100 times backoff_ns
@@ -326,6 +329,9 @@ struct memo_options {
 //
 // When a load fails and the old value expired less than stale_if_error_ns ago,
 // that is the answer (MEMO_STALE).  Its age goes on: a failure makes nothing young.
+//
+// A value past its time isn't handed out, but for keep_old_ns it is there for
+// memo_load_old(): so that a server can be asked whether it has changed.
 //
 // A load that finds nothing says memo_load_not_found(); then every caller gets
 // MEMO_ENOENT, and so do those of the next negative_ttl_ns (MEMO_NEGATIVE).  After
@@ -777,6 +783,12 @@ MEMO_API int memo_load_old(struct memo_load *l, struct memo_value *out);
 MEMO_API int memo_load_set_ttl(struct memo_load *l, int64_t ttl_ns);
 MEMO_API int memo_load_set_refresh(struct memo_load *l,
                                    int64_t refresh_after_ns);
+
+// Say that the value, past its time, must never stand in for a load that fails, nor
+// be taken at a soft deadline.  Return 0, MEMO_EALREADY or MEMO_EINVAL, as above.
+//
+// Threads: one at a time.  Blocks: no.  Locks: none.
+MEMO_API int memo_load_must_revalidate(struct memo_load *l);
 
 // Say what the load has found, instead of giving a value; it then ends with 0.
 // Whatever is said last counts.  Return 0, MEMO_EINVAL or MEMO_EALREADY.

@@ -456,6 +456,7 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
     if (old != NULL && !f->alone) {
         memo_entry_ref_(old);
         f->old = old;
+        f->old_until_ns = memo_end_of_standing_in_owned_(s->memo, old);
         memo_hold_off_owned_(s, old);
     }
     f->interest = 1;

@@ -67,6 +67,17 @@ int memo_load_set_refresh(struct memo_load *l, int64_t refresh_after_ns) {
     return 0;
 }
 
+int memo_load_must_revalidate(struct memo_load *l) {
+    if (l == NULL || l->shard->memo->timing != TIMING_FRESHNESS) {
+        return MEMO_EINVAL;
+    }
+    if (is_finished(l)) {
+        return MEMO_EALREADY;
+    }
+    l->dates.strict = 1;
+    return 0;
+}
+
 static int set_verdict(struct memo_load *l, enum verdict verdict) {
     if (is_finished(l)) {
         return MEMO_EALREADY;

@@ -638,6 +638,50 @@ TEST_P(StaleIfError, ACanceledProbeLetsOthersTry) {
     EXPECT_EQ(cache.Get("k"), Hit("new"));
 }
 
+// In hand for a conditional request, and for nothing else.
+TEST_P(StaleIfError, WhatIsKeptForLoadsOnlyIsNotHandedOut) {
+    LaterCache cache(GetParam(), [](memo_options *o) {
+        o->ttl_ns = 10 * kSecond;
+        o->keep_old_ns = 20 * kSecond;
+        o->stale_if_error_ns = 5 * kSecond;
+    });
+
+    cache.Fill("k", "v");
+    cache.clock.Advance(16 * kSecond);
+    cache.at_once = [](memo_load *) { return 7; };
+    EXPECT_EQ(cache.Get("k"), Failed(7));
+    memo_wait soft = Until(2);
+    soft.soft_deadline_ns = 1;
+    cache.at_once = nullptr;
+    EXPECT_EQ(cache.Get("k", &soft), Failed(MEMO_ETIMEDOUT));
+    EXPECT_EQ(memo_load_not_modified(cache.last), 0);
+    EXPECT_EQ(memo_load_finish(cache.last.exchange(nullptr), 0), 0);
+    EXPECT_EQ(cache.Get("k"), Hit("v"));
+    cache.clock.Advance(30 * kSecond);
+    EXPECT_EQ(cache.Get("k", &soft), Failed(MEMO_ETIMEDOUT));
+    EXPECT_EQ(memo_load_not_modified(cache.last), MEMO_EINVAL);
+    cache.Finish("new");
+}
+
+TEST_P(StaleIfError, TheLoadMayForbidIt) {
+    LaterCache cache(GetParam(), StandIn(10 * kSecond, 5 * kSecond, kSecond));
+
+    cache.at_once = [](memo_load *l) {
+        EXPECT_EQ(memo_load_must_revalidate(l), 0);
+        return Return(l, "v");
+    };
+    EXPECT_EQ(cache.Get("k"), Loaded("v"));
+    EXPECT_EQ(cache.Get("k"), Hit("v"));
+    cache.clock.Advance(10 * kSecond);
+    cache.at_once = nullptr;
+    memo_wait soft = Until(2);
+    soft.soft_deadline_ns = 1;
+    EXPECT_EQ(cache.Get("k", &soft), Failed(MEMO_ETIMEDOUT));
+    cache.Fail(7);
+    EXPECT_EQ(cache.Get("k"), Negative(7));
+    EXPECT_EQ(memo_load_must_revalidate(nullptr), MEMO_EINVAL);
+}
+
 // ------------------------------------------------------------------ waiting
 
 memo_wait SoftUntil(int64_t soft_ns, int64_t deadline_ns = 0) {

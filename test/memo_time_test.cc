@@ -162,6 +162,7 @@ TEST_P(Ttl, OptionsThatAreNone) {
     int64_t memo_options::*const times[] = {
         &memo_options::ttl_ns,           &memo_options::idle_ttl_ns,
         &memo_options::refresh_after_ns, &memo_options::stale_if_error_ns,
+        &memo_options::keep_old_ns,
         &memo_options::negative_ttl_ns,  &memo_options::backoff_ns,
         &memo_options::backoff_max_ns,   &memo_options::pass_ttl_ns};
     memo *m;

@@ -264,4 +264,32 @@ TEST_P(Wait, SurvivesAStormOfSignals) {
     }
 }
 
+// The loop's own thread waits for what others need the loop for.
+TEST(WaitInTheLoop, DoesItsWorkMeanwhile) {
+    Gate gate;
+    Config loop = {"loop", 1, MEMO_ENGINE_LOOP};
+    Cache cache(
+        loop,
+        [&](memo_load *l) {
+            gate.Wait();
+            return Return(l, "v");
+        },
+        [](memo_options *o) { o->threads = 1; });
+    int answers = 0;
+    auto done = [](void *n, int error, memo_value *v) {
+        EXPECT_TRUE(error == 0 || error == MEMO_ECLOSED);
+        memo_release(v);
+        ++*static_cast<int *>(n);
+    };
+
+    EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, done, &answers, nullptr),
+              0);
+    gate.Open();
+    EXPECT_EQ(cache.Get("k").bytes, "v");  // its load ends by a message
+    EXPECT_EQ(memo_get_async(cache, "late", 4, nullptr, done, &answers, nullptr),
+              0);
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    EXPECT_EQ(answers, 2);
+}
+
 }  // namespace
