@@ -63,10 +63,17 @@ struct entry *memo_own_by_monitor_(struct shard *s,
     struct own_op own = {.op.run = run_step, .shard = s, .step = step,
                          .arg = arg};
 
+    struct entry *garbage = NULL, *more;
+
     if (sync_monitor_call(s->memo->monitor, &own.op) != 0) {
-        return memo_own_locked_(s, step, arg);
+        garbage = memo_own_locked_(s, step, arg);
     }
-    return memo_reaper_help_(s->memo->reaper);  // the garbage is the monitor's
+    more = memo_reaper_help_(s->memo->reaper);
+    if (more != NULL) {
+        more->next = garbage;
+        garbage = more;
+    }
+    return garbage;
 }
 
 int64_t memo_run_own_loop_(struct memo *m) {

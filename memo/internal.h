@@ -19,6 +19,7 @@
 //     listen.c       telling what left, and why
 //     stats.c/.h     how long loads and waits took
 //     prometheus.c   all that is counted, as text
+//     fork.c         what becomes of it all in the child of a fork
 #ifndef MEMO_MEMO_INTERNAL_H_
 #define MEMO_MEMO_INTERNAL_H_
 
@@ -29,6 +30,27 @@
 #include "sync/event.h"
 #include "sync/list.h"
 #include "sync/mutex.h"
+
+// ------------------------------------------------------------------ fork
+//
+// What takes part in a fork(): caches and queues.  fork.c
+
+enum fork_phase { FORK_BEFORE, FORK_PARENT, FORK_CHILD };
+
+struct forkable {
+    void (*fork)(struct forkable *f, enum fork_phase phase);  // Const.
+    // Guarded by the forks' mutex.
+    struct forkable *next, **at;  // at: NULL when it takes no part
+};
+
+// Have fork(f, phase) called before and after each fork(): before it, to take
+// every lock; after it, to give them up.  Return 0 or MEMO_ENOMEM.
+int memo_fork_add_(struct forkable *f,
+                   void (*fork)(struct forkable *f, enum fork_phase phase));
+void memo_fork_remove_(struct forkable *f);
+
+// How many forks lie between the first process and this.
+uint32_t memo_n_forks_(void);
 
 // ------------------------------------------------------------------ entry
 //
@@ -321,6 +343,8 @@ struct memo_load {
     sync_atomic_u32 refs;      // ORDER(unref)
     sync_atomic_u32 finished;  // 1 from the first memo_load_finish()
 
+    uint32_t n_forks;  // Const after init: memo_n_forks_() when it was made
+
     // Guarded by the wait graph's mutex, in load.c.
     struct memo_load *waits_for;
 
@@ -340,6 +364,11 @@ int memo_is_stillborn_(const struct memo_load *f);
 struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
                                    const void *key, size_t key_size);
 void memo_flight_unref_(struct memo_load *f);
+
+// Whether f is another process's, from before a fork.
+SYNC_INLINE int memo_is_inherited_(const struct memo_load *f) {
+    return SYNC_UNLIKELY(f->n_forks != memo_n_forks_());
+}
 
 // The map of a shard's flights, rooted at *map.
 struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
@@ -483,6 +512,12 @@ struct memo {
     void *block;  // what the allocator gave for this struct and the shards
     size_t block_size;
 
+    struct forkable forkable;
+
+    // Atomic.  Changed under the forks' mutex: flights of the parent's, linked by
+    // child[0], whose waits are still to be ended.
+    SYNC_ATOMIC(struct memo_load *) left_behind;
+
     // Guarded by the orphans' mutex, in life.c.
     struct memo *next_orphan;
     int is_orphan;
@@ -552,6 +587,22 @@ int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,
 void memo_shard_live_(struct shard *s);
 void memo_shard_gone_(struct shard *s);
 
+// Take a reference to the cache itself, if it isn't on its way out; let it go.
+int memo_core_take_(struct memo *m);
+void memo_core_gone_(struct memo *m);
+
+// The parts of a fork.
+void memo_fork_cache_(struct forkable *m, enum fork_phase phase);
+void memo_orphans_fork_(enum fork_phase phase);
+void memo_wait_graph_fork_(enum fork_phase phase);
+void memo_pool_fork_(struct pool *p, enum fork_phase phase);
+void memo_reaper_fork_(struct reaper *r, enum fork_phase phase);
+
+// End what waits for flights that were left behind in the parent, of this cache,
+// or of all.  CALLBACK: completions, nothing locked.
+void memo_settle_(struct memo *m);
+void memo_settle_all_(void);
+
 // ------------------------------------------------------------------ engine
 
 // Two answers to the question who may write a shard: engine_lock.c, the caller,
@@ -575,6 +626,9 @@ SYNC_INLINE struct entry *memo_own_only_(struct shard *s,
                                          void (*step)(struct shard *s,
                                                       void *arg),
                                          void *arg) {
+    if (SYNC_UNLIKELY(SYNC_LOAD(&s->memo->left_behind) != NULL)) {
+        memo_settle_(s->memo);
+    }
     return s->memo->monitor == NULL ? memo_own_locked_(s, step, arg)
                                     : memo_own_by_monitor_(s, step, arg);
 }
@@ -724,6 +778,9 @@ struct close_step {
     struct memo_load *ended;
 };
 void memo_close_owned_(struct shard *s, void *close_step);
+
+// The same of a shard in the child of a fork, with MEMO_EFORKED, and it stays open.
+void memo_leave_behind_owned_(struct shard *s, void *close_step);
 
 // Excuse a load from being waited for by memo_close(), or no longer.  The shard
 // is closed.

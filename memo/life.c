@@ -134,13 +134,7 @@ static struct memo *take_orphan(int skip) {
 
     sync_mutex_lock(&orphans_mu);
     for (m = orphans; m != NULL; m = m->next_orphan) {
-        uint64_t live = SYNC_LOAD(&m->live);
-        if (skip-- > 0) {
-            continue;
-        }
-        while (live != 0 && !SYNC_CAS_ACQ(&m->live, &live, live + 1)) {
-        }
-        if (live != 0) {
+        if (skip-- <= 0 && memo_core_take_(m)) {
             break;
         }
     }
@@ -148,10 +142,19 @@ static struct memo *take_orphan(int skip) {
     return m;
 }
 
+void memo_orphans_fork_(enum fork_phase phase) SYNC_NO_LOCK_CHECK {
+    if (phase == FORK_BEFORE) {
+        sync_mutex_lock(&orphans_mu);
+    } else {
+        sync_mutex_unlock(&orphans_mu);
+    }
+}
+
 static void free_core(struct memo *m) {
     struct memo_allocator allocator = m->allocator;
 
     remove_orphan(m);
+    memo_fork_remove_(&m->forkable);
     sync_monitor_free(m->monitor);
     memo_reaper_free_(m->reaper);
     sync_tally_free(m->tally);
@@ -160,7 +163,15 @@ static void free_core(struct memo *m) {
     allocator.free(allocator.state, m->block, m->block_size);
 }
 
-static void core_gone(struct memo *m) {
+int memo_core_take_(struct memo *m) {
+    uint64_t live = SYNC_LOAD(&m->live);
+
+    while (live != 0 && !SYNC_CAS_ACQ(&m->live, &live, live + 1)) {
+    }
+    return live != 0;
+}
+
+void memo_core_gone_(struct memo *m) {
     if (SYNC_SUB_ACQREL(&m->live, 1) == 1) {  // ORDER(live)
         free_core(m);
     }
@@ -174,7 +185,7 @@ void memo_shard_gone_(struct shard *s) {
     struct memo *m = s->memo;
 
     if (SYNC_SUB_ACQREL(&s->live, 1) == 1) {  // ORDER(live)
-        core_gone(m);
+        memo_core_gone_(m);
     }
 }
 
@@ -186,7 +197,7 @@ static void look_after_orphans(void) {
 
     for (i = 0; (m = take_orphan(i)) != NULL; i++) {
         drop_everything(m);
-        core_gone(m);
+        memo_core_gone_(m);
     }
 }
 
@@ -535,7 +546,8 @@ int memo_new(const struct memo_options *options, struct memo **out) {
         return MEMO_ENOMEM;
     }
     if (init_shards(m, n_shards) != 0 || start_pool(m, o.threads) != 0 ||
-        start_engine(m, o.engine) != 0) {
+        start_engine(m, o.engine) != 0 ||
+        memo_fork_add_(&m->forkable, memo_fork_cache_) != 0) {
         memo_pool_free_(m->pool, 1);
         free_core(m);
         return MEMO_ENOMEM;
@@ -689,5 +701,5 @@ void memo_free(struct memo *m) {
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_shard_gone_(memo_shard_at_(m, i));
     }
-    core_gone(m);
+    memo_core_gone_(m);
 }

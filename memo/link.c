@@ -72,6 +72,8 @@ struct stripe {
 };
 
 struct sources {
+    int is_forking;  // Owned by the thread that forks: it holds the stripes.
+
     // Atomic.
     sync_atomic_u64 clock;        // ORDER(change)
     sync_atomic_u64 concerned;    // links to sources that changed, then
@@ -124,6 +126,25 @@ static struct sources *need_sources(struct memo *m) {
 static void free_changes(struct memo *m, struct change *change, uint64_t room) {
     if (room > CHANGES_FIRST) {
         memo_dealloc_(m, change, room * sizeof(*change));
+    }
+}
+
+// Sources may be made while another thread forks: then it doesn't hold theirs.
+void memo_sources_fork_(struct memo *m, enum fork_phase phase)
+    SYNC_NO_LOCK_CHECK {
+    struct sources *all = sources_of(m);
+    int i;
+
+    if (all == NULL || (phase != FORK_BEFORE && !all->is_forking)) {
+        return;
+    }
+    all->is_forking = phase == FORK_BEFORE;
+    for (i = 0; i < STRIPES; i++) {
+        if (phase == FORK_BEFORE) {
+            sync_mutex_lock(&all->stripe[i].mu);
+        } else {
+            sync_mutex_unlock(&all->stripe[i].mu);
+        }
     }
 }
 

@@ -107,6 +107,7 @@ int memo_sources_are_sound_(struct memo *m);
 
 // Give everything back.
 void memo_sources_free_(struct memo *m);
+void memo_sources_fork_(struct memo *m, enum fork_phase phase);
 
 // ---- links of an entry
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "sync/monitor.h"
+
 // Who listens is told of each value that leaves, once, with nothing locked.
 //
 // The owner of a shard puts what left on a queue, in the order in which it left,
@@ -69,6 +71,7 @@ void memo_note_rejected_owned_(struct shard *s, struct entry *e) {
 
 static SYNC_THREAD_LOCAL(uint32_t, n_telling);  // how often, nested
 static SYNC_THREAD_LOCAL(struct shard *, to_tell);  // then, by this thread
+static SYNC_THREAD_LOCAL(struct shard *, told);     // now, by this thread
 
 int memo_in_listener_(void) {
     return SYNC_TLS(n_telling) != 0;
@@ -120,13 +123,31 @@ int memo_tell_some_(struct shard *s) {
     int any = e != NULL;
 
     SYNC_TLS(n_telling)++;
+    SYNC_TLS(told) = s;
     while (e != NULL) {
         struct entry *next = news_of(m, e)->next;
         tell(m, e);
         e = next;
     }
+    SYNC_TLS(told) = NULL;
     SYNC_TLS(n_telling)--;
     return any;
+}
+
+static int is_told_here(const struct shard *s) {
+    const struct shard *later = SYNC_TLS(to_tell);
+
+    while (later != NULL && later != s) {
+        later = later->ledger->next_to_tell;
+    }
+    return later == s || SYNC_TLS(told) == s;
+}
+
+// Who was telling in another thread does so in the parent alone.
+void memo_listener_forked_owned_(struct shard *s) {
+    if (s->ledger != NULL && !is_told_here(s)) {
+        SYNC_STORE(&s->ledger->telling, TELLING_NOT);
+    }
 }
 
 static void tell_all(void) {
@@ -145,6 +166,8 @@ void memo_tell_slow_(struct shard *s) {
 
     if (s->memo->monitor != NULL) {
         memo_reaper_help_to_tell_(s->memo->reaper);
+    }
+    if (s->memo->monitor != NULL && !sync_monitor_is_closed(s->memo->monitor)) {
         return;
     }
     sync_mutex_lock(&s->mu);
@@ -183,7 +206,8 @@ int memo_await_told_(struct memo *m, int64_t deadline_ns) {
     uint64_t i;
 
     for (i = 0; i < memo_n_shards_(m) && error == 0; i++) {
-        if (m->listener.removed != NULL && m->monitor == NULL &&
+        if (m->listener.removed != NULL &&
+            (m->monitor == NULL || sync_monitor_is_closed(m->monitor)) &&
             !memo_in_callback_()) {
             error = await_shard(memo_shard_at_(m, i), deadline_ns);
         }

@@ -247,10 +247,10 @@ void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up) {
     struct memo *m = f->shard->memo;
     struct leave_step leave = {f, 0};
 
-    if (joined_ns != STARTED) {
+    if (joined_ns != STARTED && !memo_is_inherited_(f)) {
         memo_record_(f->shard, MEMO_HISTOGRAM_WAIT, memo_now_(m) - joined_ns);
     }
-    if (m->max_waiters != 0 && joined_ns != STARTED) {
+    if (m->max_waiters != 0 && joined_ns != STARTED && !memo_is_inherited_(f)) {
         (void)SYNC_SUB(&m->n_waiters, 1);
     }
     if (gave_up && (m->cancel_unwanted || m->max_waiters_per_key != 0)) {
@@ -410,6 +410,14 @@ static int set_edges(struct running *r, struct memo_load *f) {
     return cycle ? MEMO_EDEADLK : 0;
 }
 
+void memo_wait_graph_fork_(enum fork_phase phase) SYNC_NO_LOCK_CHECK {
+    if (phase == FORK_BEFORE) {
+        sync_mutex_lock(&wait_graph_mu);
+    } else {
+        sync_mutex_unlock(&wait_graph_mu);
+    }
+}
+
 void memo_queue_behind_(struct memo_load *f, struct memo_load *before) {
     sync_mutex_lock(&wait_graph_mu);
     f->waits_for = before;
@@ -462,7 +470,7 @@ static void run_here(struct memo_load *f) {
 static void run_task(void *task) {
     struct memo_load *f = task;
 
-    if (sync_event_is_set(&f->done)) {
+    if (sync_event_is_set(&f->done) || memo_is_inherited_(f)) {
         (void)memo_load_finish(f, MEMO_EABANDONED);  // closed meanwhile
     } else {
         run_here(f);
@@ -554,6 +562,9 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     struct running *inside = SYNC_TLS(innermost);
     int error;
 
+    if (memo_is_inherited_(f)) {
+        memo_settle_(f->shard->memo);
+    }
     if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
         return 0;
     }

@@ -29,6 +29,22 @@
 // call of the load function.  A flight is a load in progress together with
 // everybody who waits for it.  A resident value is one that the cache keeps.
 //
+// After fork() (without exec) the child may use every cache and queue of its
+// parent's, and the parent notices nothing.  The child finds what was resident,
+// and the values it held; flights that were under way are not its own:
+//   - Who waits for one in the child, through a ticket or a queue, gets
+//     MEMO_EFORKED, once, when the child first calls the cache other than for a
+//     hit, or memo_queue_next().  A load that goes on in both processes still
+//     belongs to the parent's flight.  A completion that another thread was
+//     delivering at the time is delivered in the parent alone.
+//   - memo's threads are the parent's.  Those of options.threads are started anew
+//     when they are needed; MEMO_ENGINE_MONITOR and MEMO_ENGINE_LOOP go on in the
+//     child as MEMO_ENGINE_LOCK does.
+//   - Descriptors of queues keep their numbers, but are the child's own: what
+//     watched them, an epoll instance say, must be told again.
+//   - What threads that the child doesn't have were holding stays allocated, and
+//     notes that they waited on must not be notified.
+//
 // Each function below says whose the memory is (Owner), who may call it from
 // where (Threads), what it waits for (Blocks), and what is locked while a
 // user's function runs (Locks).

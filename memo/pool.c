@@ -24,8 +24,12 @@ struct pool {
     struct task *first, **end;
     int stopped;
 
-    // Owned by who made the pool.
-    uint32_t n_threads;
+    sync_atomic_u32 forked;  // Atomic; 1 only with mu: there are no threads, for
+                             // they are in another process
+
+    // Owned by who made the pool, then by who has taken forked.
+    uint32_t n_threads;  // to be joined
+    uint32_t n_wanted;   // Const after init.
     struct sync_thread thread[];
 };
 
@@ -98,10 +102,54 @@ static void *work(void *arg) {
     return NULL;
 }
 
+// Start the threads.  Return 0 or MEMO_ENOMEM: not all have started.
+static int start_threads(struct pool *p) {
+    for (; p->n_threads < p->n_wanted; p->n_threads++) {
+        (void)SYNC_ADD(&p->refs, 1);
+        if (sync_thread_start(&p->thread[p->n_threads], work, p) != 0) {
+            (void)SYNC_SUB(&p->refs, 1);
+            return MEMO_ENOMEM;
+        }
+    }
+    return 0;
+}
+
+// What a forked pool's threads have left undone.
+static void run_what_is_left(struct pool *p) {
+    struct task *t;
+
+    do {
+        sync_mutex_lock(&p->mu);
+        t = take_locked(p);
+        sync_mutex_unlock(&p->mu);
+        if (t != NULL) {
+            t->run(t->arg);  // CALLBACK: nothing is locked
+            sync_free(t);
+        }
+    } while (t != NULL);
+}
+
+// In the child of a fork: start them anew, unless another is at it.  A few of them
+// will do.  If there are none, run here what others have submitted meanwhile.
+static void restart_threads(struct pool *p) {
+    if (SYNC_XCHG_ACQREL(&p->forked, 0) != 0 && start_threads(p) != 0 &&
+        p->n_threads == 0) {
+        sync_mutex_lock(&p->mu);
+        SYNC_STORE_REL(&p->forked, 1);
+        sync_mutex_unlock(&p->mu);
+        run_what_is_left(p);
+    }
+}
+
 static int submit(void *state, void (*run)(void *task), void *arg) {
     struct pool *p = state;
-    struct task *t = sync_alloc(sizeof(*t));
+    struct task *t;
+    int refused;
 
+    if (SYNC_UNLIKELY(SYNC_LOAD(&p->forked))) {
+        restart_threads(p);
+    }
+    t = sync_alloc(sizeof(*t));
     if (t == NULL) {
         return MEMO_ENOMEM;
     }
@@ -109,9 +157,16 @@ static int submit(void *state, void (*run)(void *task), void *arg) {
     t->run = run;
     t->arg = arg;
     sync_mutex_lock(&p->mu);
-    *p->end = t;
-    p->end = &t->next;
+    refused = SYNC_LOAD(&p->forked) != 0;
+    if (!refused) {
+        *p->end = t;
+        p->end = &t->next;
+    }
     sync_mutex_unlock(&p->mu);
+    if (refused) {
+        sync_free(t);
+        return MEMO_ENOMEM;
+    }
     (void)SYNC_ADD_ACQREL(&p->news, 1);
     (void)sync_futex_wake(&p->news, 1);
     return 0;
@@ -133,15 +188,32 @@ struct pool *memo_pool_new_(uint32_t n_threads) {
     memset(p, 0, size);
     p->end = &p->first;
     SYNC_INIT(&p->refs, 1);
-    for (; p->n_threads < n_threads; p->n_threads++) {
-        (void)SYNC_ADD(&p->refs, 1);
-        if (sync_thread_start(&p->thread[p->n_threads], work, p) != 0) {
-            (void)SYNC_SUB(&p->refs, 1);
-            memo_pool_free_(p, 1);
-            return NULL;
-        }
+    p->n_wanted = n_threads;
+    if (start_threads(p) != 0) {
+        memo_pool_free_(p, 1);
+        return NULL;
     }
     return p;
+}
+
+// The tasks stay, for the threads that will be started: they find that their loads
+// are another process's.
+void memo_pool_fork_(struct pool *p, enum fork_phase phase)
+    SYNC_NO_LOCK_CHECK {
+    if (p == NULL) {
+        return;
+    }
+    if (phase == FORK_BEFORE) {
+        sync_mutex_lock(&p->mu);
+        return;
+    }
+    sync_mutex_unlock(&p->mu);
+    if (phase == FORK_CHILD) {
+        // The owner's, and that of the one thread there is, if it is of the pool.
+        SYNC_STORE(&p->refs, UINT32_C(1) + (SYNC_TLS(own_pool) == p));
+        SYNC_STORE(&p->forked, 1);
+        p->n_threads = 0;
+    }
 }
 
 void memo_pool_free_(struct pool *p, int wait) {
@@ -155,6 +227,9 @@ void memo_pool_free_(struct pool *p, int wait) {
     sync_mutex_unlock(&p->mu);
     (void)SYNC_ADD_ACQREL(&p->news, 1);
     (void)sync_futex_wake(&p->news, INT32_MAX);
+    if (SYNC_LOAD(&p->forked)) {
+        run_what_is_left(p);
+    }
     for (i = 0; i < p->n_threads; i++) {
         if (wait && SYNC_TLS(own_pool) != p) {
             (void)sync_thread_join(&p->thread[i]);

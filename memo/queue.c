@@ -8,7 +8,8 @@
 //
 // The bell rings if and only if there is something to fetch, whenever mu is
 // free: it is rung when the list becomes non-empty, and hushed when it becomes
-// empty.
+// empty.  In the child of a fork it rings once for no reason: perhaps there is
+// something to settle.
 //
 // LIFETIME: the queue has one reference of its owner's, and one for each answer
 // still to come, so that late ones find it.
@@ -20,14 +21,45 @@ struct answer {
 };
 
 struct memo_queue {
-    int bell;              // Const after init.
+    struct forkable forkable;
+    int bell;              // Const after init; in the child of a fork, another.
     sync_atomic_u32 refs;  // Atomic.  ORDER(unref), as in entry.c
 
     struct sync_mutex mu;
     // Guarded by mu.
     struct answer *first, **end;
     int closed;
+    int rings;
 };
+
+static void ring_locked(struct memo_queue *q) {
+    q->rings = 1;
+    sync_bell_ring(q->bell);
+}
+
+static void hush_locked(struct memo_queue *q) {
+    if (q->rings) {
+        q->rings = 0;
+        sync_bell_hush(q->bell);
+    }
+}
+
+static void fork_queue(struct forkable *f, enum fork_phase phase)
+    SYNC_NO_LOCK_CHECK {
+    struct memo_queue *q =
+        (struct memo_queue *)(void *)((char *)f -
+                                      offsetof(struct memo_queue, forkable));
+
+    if (phase == FORK_BEFORE) {
+        sync_mutex_lock(&q->mu);
+        return;
+    }
+    if (phase == FORK_CHILD) {
+        q->bell = sync_bell_renew(q->bell);
+        ring_locked(q);
+    }
+    sync_mutex_unlock(&q->mu);
+}
 
 int memo_queue_new(struct memo_queue **out) {
     struct memo_queue *q;
@@ -44,7 +76,10 @@ int memo_queue_new(struct memo_queue **out) {
     q->end = &q->first;
     SYNC_INIT(&q->refs, 1);
     q->bell = sync_bell_new();
-    if (q->bell < 0) {
+    if (q->bell < 0 || memo_fork_add_(&q->forkable, fork_queue) != 0) {
+        if (q->bell >= 0) {
+            sync_bell_free(q->bell);
+        }
         sync_free(q);
         return MEMO_ENOMEM;
     }
@@ -58,6 +93,7 @@ int memo_queue_fd(const struct memo_queue *q) {
 
 static void unref_queue(struct memo_queue *q) {
     if (SYNC_SUB_ACQREL(&q->refs, 1) == 1) {  // ORDER(unref)
+        memo_fork_remove_(&q->forkable);
         sync_bell_free(q->bell);
         sync_free(q);
     }
@@ -78,8 +114,10 @@ static struct answer *take(struct memo_queue *q) {
         q->first = a->next;
         if (q->first == NULL) {
             q->end = &q->first;
-            sync_bell_hush(q->bell);
         }
+    }
+    if (q->first == NULL) {
+        hush_locked(q);
     }
     sync_mutex_unlock(&q->mu);
     return a;
@@ -97,7 +135,7 @@ static int put(struct memo_queue *q, struct answer *a) {
         *q->end = a;
         q->end = &a->next;
         if (was_empty) {
-            sync_bell_ring(q->bell);
+            ring_locked(q);
         }
     }
     sync_mutex_unlock(&q->mu);
@@ -154,6 +192,7 @@ int memo_queue_next(struct memo_queue *q, struct memo_completion *out) {
     if (q == NULL) {
         return MEMO_EINVAL;
     }
+    memo_settle_all_();
     a = take(q);
     if (a == NULL) {
         return MEMO_ENOENT;

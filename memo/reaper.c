@@ -53,6 +53,7 @@ struct reaper {
     struct shard *to_tell, **to_tell_end;  // linked by their ledgers
     enum worker worker;
     int stopped;
+    int forked;     // the monitor and the thread are in another process
     int n_running;  // taken off a heap, and being destroyed here
     int n_waiting;  // threads that wait until none is
 
@@ -112,9 +113,10 @@ static struct entry *pop(struct heap *h) {
 
 static void see_crowd_locked(struct reaper *r) {
     int alone = r->worker == WORKER_NONE && r->place != IN_IDLE_TIME;
-    uint64_t most = alone ? 0 : HEAVY_MOST;
+    uint64_t most = alone || r->forked ? 0 : HEAVY_MOST;
     int crowded = r->heavy.n > most || r->heavy.bytes > HEAVY_BYTES_MOST ||
-                  (alone && r->to_tell != NULL);
+                  (alone && r->to_tell != NULL) ||
+                  (r->forked && (r->to_tell != NULL || r->light.n != 0));
 
     SYNC_STORE(&r->crowded, (uint32_t)crowded);
 }
@@ -176,14 +178,25 @@ static int is_nothing(struct chore c) {
     return c.shard == NULL && c.entry == NULL;
 }
 
+// What this thread is at, inside what else it is at.
+struct at_work {
+    const struct reaper *reaper;
+    struct at_work *outer;
+};
+
+static SYNC_THREAD_LOCAL(struct at_work *, innermost);
+
 static void finish(struct reaper *r, struct chore c) {
+    struct at_work here = {r, SYNC_TLS(innermost)};
     int more = 0, wake;
 
+    SYNC_TLS(innermost) = &here;
     if (c.shard != NULL) {
         more = memo_tell_some_(c.shard);  // CALLBACK
     } else {
         memo_entry_unref_(c.entry);  // CALLBACK: may be the last reference
     }
+    SYNC_TLS(innermost) = here.outer;
     sync_mutex_lock(&r->mu);
     if (more) {
         push_shard_locked(r, c.shard);  // behind the others
@@ -376,6 +389,10 @@ struct entry *memo_reaper_help_(struct reaper *r) {
     }
     sync_mutex_lock(&r->mu);
     e = pop_heavy_locked(r);
+    if (e == NULL && r->forked) {
+        e = pop(&r->light);
+        see_crowd_locked(r);
+    }
     sync_mutex_unlock(&r->mu);
     return e;
 }
@@ -443,6 +460,52 @@ int memo_reaper_drain_(struct memo *m, int64_t deadline_ns) {
         error = memo_sleep_(m, &r->quiet, quiet, deadline_ns);
         end_waiting(r);
     }
+}
+
+// ------------------------------------------------------------------ fork
+
+static int n_running_here(const struct reaper *r) {
+    const struct at_work *w;
+    int n = 0;
+
+    for (w = SYNC_TLS(innermost); w != NULL; w = w->outer) {
+        n += w->reaper == r;
+    }
+    return n;
+}
+
+// Here is no monitor any more that could call the worker: who writes helps.
+static void fork_in_child(struct reaper *r) {
+    int is_worker = SYNC_TLS(own_reaper) == r;
+
+    r->forked = 1;
+    r->worker = is_worker ? WORKER_BUSY : WORKER_NONE;
+    r->n_running = n_running_here(r);
+    r->n_waiting = 0;
+    if (r->has_thread && !is_worker) {
+        r->has_thread = 0;
+        (void)SYNC_SUB(&r->refs, 1);
+    }
+    see_crowd_locked(r);
+}
+
+void memo_reaper_fork_(struct reaper *r, enum fork_phase phase)
+    SYNC_NO_LOCK_CHECK {
+    if (r == NULL) {
+        return;
+    }
+    if (phase == FORK_BEFORE) {
+        sync_mutex_lock(&r->mu);
+        return;
+    }
+    if (phase == FORK_CHILD) {
+        struct shard *s;
+        fork_in_child(r);
+        for (s = r->to_tell; s != NULL; s = s->ledger->next_to_tell) {
+            SYNC_STORE(&s->ledger->telling, TELLING);
+        }
+    }
+    sync_mutex_unlock(&r->mu);
 }
 
 // ------------------------------------------------------------------ life

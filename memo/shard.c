@@ -723,6 +723,9 @@ static void settle(struct shard *s, struct memo_load *f,
 
 static void count_end(struct shard *s, struct memo_load *f,
                       const struct end_step *end) {
+    if (memo_is_inherited_(f)) {
+        return;  // it isn't counted here
+    }
     s->n_running--;
     sync_list_remove(&s->running, &f->running);
     if (s->memo->max_loads != 0) {
@@ -799,7 +802,7 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     count_end(s, f, end);
     f->runs = 0;
     end->was_open = f->state != FLIGHT_ENDED;
-    end->drains = s->closed && !f->excused;
+    end->drains = s->closed && !f->excused && !memo_is_inherited_(f);
     if (!end->was_open) {
         return;
     }
@@ -888,17 +891,30 @@ void memo_clear_owned_(struct shard *s, void *unused) {
     }
 }
 
-static void end_by_closing(struct memo_load *f, struct close_step *c) {
+static void end_before_time(struct memo_load *f, int error,
+                            struct close_step *c) {
     f->state = FLIGHT_ENDED;
-    f->error = MEMO_ECLOSED;
+    f->error = error;
     (void)SYNC_ADD(&f->refs, 1);
     f->child[0] = c->ended;
     c->ended = f;
 }
 
+static void end_all(struct shard *s, int error, struct close_step *c) {
+    struct memo_load *f;
+
+    while ((f = s->flights) != NULL) {
+        leave_map(s, f);
+        end_before_time(f, error, c);
+    }
+    while ((f = s->detached_flights) != NULL) {
+        leave_list(s, f);
+        end_before_time(f, error, c);
+    }
+}
+
 void memo_close_owned_(struct shard *s, void *close_step) {
     struct close_step *c = close_step;
-    struct memo_load *f;
 
     if (s->closed) {
         return;
@@ -906,22 +922,32 @@ void memo_close_owned_(struct shard *s, void *close_step) {
     s->closed = 1;
     // memo_close() waits for these: they count down as they end.
     (void)SYNC_ADD(&s->memo->draining, (uint32_t)s->n_running);
-    while ((f = s->flights) != NULL) {
-        leave_map(s, f);
-        end_by_closing(f, c);
-    }
-    while ((f = s->detached_flights) != NULL) {
-        leave_list(s, f);
-        end_by_closing(f, c);
-    }
+    end_all(s, MEMO_ECLOSED, c);
     next_generation(s);
+}
+
+void memo_leave_behind_owned_(struct shard *s, void *close_step) {
+    struct close_step *c = close_step;
+    struct memo_load *others = c->ended, *f;
+    struct sync_link *link;
+
+    end_all(s, MEMO_EFORKED, c);
+    while ((link = sync_list_pop(&s->running)) != NULL) {
+        SYNC_CONTAINER(link, struct memo_load, running)->runs = 0;
+        s->n_running--;
+    }
+    for (f = c->ended; f != others; f = f->child[0]) {
+        if (f->old != NULL) {
+            memo_let_try_owned_(s, f->old);
+        }
+    }
 }
 
 void memo_excuse_owned_(struct shard *s, void *excuse_step) {
     struct excuse_step *x = excuse_step;
     struct memo_load *f = x->flight;
 
-    if (f->runs && f->excused != x->excused) {
+    if (f->runs && !memo_is_inherited_(f) && f->excused != x->excused) {
         f->excused = x->excused;
         (void)SYNC_ADD_ACQREL(&s->memo->draining,
                               x->excused ? UINT32_MAX : UINT32_C(1));

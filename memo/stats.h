@@ -79,6 +79,9 @@ int memo_begin_to_tell_locked_(struct shard *s);
 // LIFETIME: the caller keeps the shard.
 int memo_tell_some_(struct shard *s);
 
+// In the child of a fork: nobody tells of s who isn't this thread.
+void memo_listener_forked_owned_(struct shard *s);
+
 // Wait until all is told.  0, or MEMO_ETIMEDOUT.
 int memo_await_told_(struct memo *m, int64_t deadline_ns);
 

@@ -106,6 +106,14 @@ void sync_thread_exit(void) {
     pthread_exit(NULL);
 }
 
+int sync_at_fork(void (*before)(void), void (*in_parent)(void),
+                 void (*in_child)(void)) {
+    if (sync_fault_() || pthread_atfork(before, in_parent, in_child) != 0) {
+        return SYNC_ENOMEM;
+    }
+    return SYNC_OK;
+}
+
 void sync_yield(void) {
     sched_yield();
 }

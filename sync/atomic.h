@@ -207,6 +207,16 @@ SYNC_API SYNC_NORETURN void sync_thread_exit(void);
 // SYNC_ENOMEM or SYNC_EAGAIN.
 SYNC_API int sync_thread_at_exit(void (*fn)(void *), void *arg);
 
+// Have these called around every fork() from now on, in the thread that forks:
+// before() first, then in_parent() and in_child() in their process.  What was
+// registered last is called first before, and last after.  Of the threads of the
+// process the child has only this one: what others had locked stays locked there,
+// unless before() has waited for it.  Return 0 or SYNC_ENOMEM.
+//
+// Threads: any.  Blocks: no.  Locks: none of sync's.
+SYNC_API int sync_at_fork(void (*before)(void), void (*in_parent)(void),
+                          void (*in_child)(void));
+
 // Let others run: to be called in every turn of a loop that waits by looking.
 SYNC_API void sync_yield(void);
 

@@ -213,3 +213,20 @@ int sync_event_wait(struct sync_event *e, int64_t deadline_ns,
     return note == NULL ? sleep_until_set(e, deadline_ns)
                         : wait_noted(e, deadline_ns, note);
 }
+
+// LIFETIME: noted waiters are on stacks that the child gives to other threads.
+void sync_event_forked(struct sync_event *e) {
+    struct sync_list kept = {NULL};
+    struct sync_link *link;
+
+    if (e->watchers.first != &sealed) {
+        while ((link = sync_list_pop(&e->watchers)) != NULL) {
+            if (SYNC_CONTAINER(link, struct sync_watcher, link)->fn !=
+                fire_by_event) {
+                sync_list_push(&kept, link);
+            }
+        }
+        e->watchers = kept;
+    }
+    sync_mutex_init(&e->mu);
+}

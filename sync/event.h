@@ -112,6 +112,13 @@ SYNC_API int sync_event_watch(struct sync_event *e, struct sync_watcher *w)
 SYNC_API int sync_event_unwatch(struct sync_event *e, struct sync_watcher *w)
     SYNC_EXCLUDES(&e->mu);
 
+// In the child of a fork: forget those of the parent's other threads that wait for
+// e, by whatever means.  Watchers stay.  e->mu must have been held by this thread
+// during the fork, and is given up.
+//
+// Threads: the only one there is.  Blocks: no.  Locks: none.
+SYNC_API void sync_event_forked(struct sync_event *e) SYNC_RELEASES(&e->mu);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif

@@ -1,6 +1,7 @@
 #include "sync/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -69,6 +70,21 @@ void sync_bell_hush(int fd) {
 
 void sync_bell_free(int fd) {
     (void)close(fd);
+}
+
+int sync_bell_renew(int fd) {
+    int fresh = sync_bell_new();
+
+    if (fresh < 0) {
+        (void)close(fd);  // which makes room for one
+        fresh = sync_bell_new();
+    }
+    if (fresh >= 0 && fresh != fd) {
+        int renewed = dup3(fresh, fd, O_CLOEXEC);
+        (void)close(fresh);
+        fresh = renewed;
+    }
+    return fresh;
 }
 
 #ifndef SYNC_SCHED

@@ -37,6 +37,13 @@ SYNC_API void sync_bell_ring(int fd);
 SYNC_API void sync_bell_hush(int fd);
 SYNC_API void sync_bell_free(int fd);
 
+// In the child of a fork, where fd is still the parent's bell too: put a silent
+// one of the child's own in its place, with the same number.  Return fd; or -1 if
+// the system has no more, and fd is closed.
+//
+// Threads: one.  Blocks: no.  Locks: none.
+SYNC_API int sync_bell_renew(int fd);
+
 // The number of cores this process may run on, at least 1.
 SYNC_API int sync_cores(void);
 

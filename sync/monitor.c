@@ -42,10 +42,10 @@ struct sync_monitor {
     uint32_t max_ops;
     int own_thread;
     int looks;  // 0 on a single core
-    int bell;   // -1 if own_thread
+    int bell;   // -1 if own_thread; in the child of a fork, another
     struct sync_thread thread;
 
-    int joined;  // Owned by the closer: thread has ended
+    int joined;  // Owned by the closer: thread has ended, or isn't of this process
 
     struct sync_mpsc queue;  // its consumer: see owner
 
@@ -70,6 +70,10 @@ static void *self(void) {
 
 int sync_monitor_is_mine(const struct sync_monitor *m) {
     return SYNC_LOAD(&m->owner) == self();
+}
+
+int sync_monitor_is_closed(const struct sync_monitor *m) {
+    return (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) != 0;
 }
 
 void sync_op_reply(struct sync_op *op) {
@@ -318,4 +322,16 @@ void sync_monitor_free(struct sync_monitor *m) {
         sync_bell_free(m->bell);
     }
     sync_free(m);
+}
+
+void sync_monitor_forked(struct sync_monitor *m) {
+    SYNC_STORE(&m->n_ops, CLOSED);
+    SYNC_STORE(&m->asleep, 0);
+    SYNC_STORE(&m->running, 0);
+    SYNC_STORE(&m->owner, NULL);
+    sync_mpsc_init(&m->queue);
+    m->joined = 1;
+    if (m->bell >= 0) {
+        m->bell = sync_bell_renew(m->bell);
+    }
 }

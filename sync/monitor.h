@@ -117,6 +117,14 @@ SYNC_API void sync_monitor_close(struct sync_monitor *m);
 //          but for calls that have been answered.
 SYNC_API void sync_monitor_free(struct sync_monitor *m);
 
+// In the child of a fork: close m, whose thread and whose senders are in the
+// parent.  What was queued is forgotten.  Its descriptor is the child's own from
+// now on, and never readable.  No operation may have been run during the fork,
+// unless by this thread.
+//
+// Threads: the only one there is.  Blocks: no.  Locks: none.
+SYNC_API void sync_monitor_forked(struct sync_monitor *m);
+
 // A descriptor that is readable when there is work, of a monitor without a
 // thread; else SYNC_EINVAL.  Poll it; don't read it.
 SYNC_API int sync_monitor_fd(const struct sync_monitor *m);
@@ -130,6 +138,9 @@ SYNC_API int sync_monitor_fd(const struct sync_monitor *m);
 // Blocks:  no.
 // Locks:   none.
 SYNC_API int sync_monitor_run(struct sync_monitor *m, int max_ops);
+
+// Whether m was closed, so that all operations are refused.
+SYNC_API int sync_monitor_is_closed(const struct sync_monitor *m);
 
 // Whether the calling thread is the monitor's.
 SYNC_API int sync_monitor_is_mine(const struct sync_monitor *m);

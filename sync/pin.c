@@ -187,14 +187,29 @@ void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
     }
 }
 
+static SYNC_GLOBAL struct sync_mutex tallies_mu;
+
+// A thread of the parent's may have had the mutex; but what it guards is a byte at
+// a time.  Pins that end before their caller returns have lost their caller.
+void sync_pin_forked(void) {
+    struct sync_pin_record *r;
+
+    sync_mutex_init(&tallies_mu);
+    for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {
+        if (r != SYNC_TLS(own_record)) {
+            SYNC_STORE(&r->slot[SYNC_PIN_SLOTS - 1], NULL);
+            SYNC_STORE_REL(&r->taken, 0);
+        }
+    }
+}
+
 uint32_t sync_pin_records(void) {
     return SYNC_LOAD(&n_records);
 }
 
 // ------------------------------------------------------------------ tallies
 
-static SYNC_GLOBAL struct sync_mutex tallies_mu;
-static SYNC_GLOBAL unsigned char tally_in_use[SYNC_TALLIES];  // Guarded by it.
+static SYNC_GLOBAL unsigned char tally_in_use[SYNC_TALLIES];  // by tallies_mu
 
 uint64_t sync_tally_new(void) {
     uint64_t i;

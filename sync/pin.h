@@ -119,6 +119,13 @@ SYNC_INLINE struct sync_pin_record *sync_pin_record(sync_pin_slot *slot) {
 // same p more than once.  Blocks: no.  Locks: none.
 SYNC_API void sync_pin_scan(void (*see)(void *arg, void *p), void *arg);
 
+// In the child of a fork: the records of the parent's other threads go to who
+// comes next, as if those had ended.  What they have pinned stays pinned, for any
+// thread may be the one that has it.
+//
+// Threads: the only one there is.  Blocks: no.  Locks: none.
+SYNC_API void sync_pin_forked(void);
+
 // How many records there are: what a scan costs.
 SYNC_API uint32_t sync_pin_records(void);
 
