@@ -38,6 +38,14 @@ for system in memo memo-async condition; do
     ./stampede --system $system --waiters 30 --load-ms 5 --json "$json"
 done
 lines 3 '"bench":"stampede".*"loads":1,'
+for system in memo memo-async; do
+    for key in failing invalidated; do
+        ./stampede --system $system --key $key --waiters 30 --load-ms 5 \
+            --json "$json"
+    done
+done
+lines 2 '"bench":"stampede-failing".*"loads":1,'
+lines 2 '"bench":"stampede-invalidated".*"loads":2,'
 
 ./miss --keys 2000 --json "$json"
 lines 4 '"bench":"miss"'

@@ -3,7 +3,10 @@
 // thread that loaded is back, and what a waiter costs in memory.
 //
 //     stampede [--system memo|memo-async|condition] [--waiters N]
-//              [--load-ms N] [--json FILE]
+//              [--key slow|failing|invalidated] [--load-ms N] [--json FILE]
+//
+// The load of a failing key ends in an error, which everybody gets.  The other is
+// invalidated when half of them wait: then a second load runs, for the other half.
 //
 // memo-async waits by callbacks instead of threads.  condition is what one
 // writes without a library: a mutex, a condition variable, and a broadcast at
@@ -22,15 +25,22 @@
 
 #define STACK_SIZE ((size_t)64 << 10)
 #define VALUE_SIZE 64
+#define FAILURE 7
+
+enum key { SLOW, FAILING, INVALIDATED };
+
+static const char *const key_names[] = {"slow", "failing", "invalidated"};
 
 struct stampede {
     void (*get)(struct stampede *s);
+    enum key key;
     int waiters, load_ms;
     atomic_int arrived, loads;
-    int64_t load_end, published;
+    atomic_llong load_end;  // of the last
+    int64_t back_ns;        // from the end of the first until its thread is back
     long before, during;  // bytes
     struct memo *memo;
-    struct memo_load *pending;
+    struct memo_load *pending[2];
     pthread_mutex_t mutex;
     pthread_cond_t done;
     int started, finished;
@@ -63,6 +73,8 @@ static long memory(void) {
                    number_in("/proc/meminfo", "PageTables:"));
 }
 
+static _Thread_local int64_t own_end;  // of the load in this thread
+
 static void slow(struct stampede *s) {
     int64_t begin = bench_now_ns();
 
@@ -74,54 +86,91 @@ static void slow(struct stampede *s) {
     // The last to have arrived is given time to fall asleep.
     usleep(20000);
     s->during = memory();
-    s->load_end = bench_now_ns();
+    own_end = bench_now_ns();
+    atomic_store(&s->load_end, own_end);
 }
 
 static int load(void *arg, struct memo_load *l) {
     static const char value[VALUE_SIZE];
 
     slow(arg);
-    return memo_load_return(l, value, sizeof(value));
+    return ((struct stampede *)arg)->key == FAILING
+               ? FAILURE
+               : memo_load_return(l, value, sizeof(value));
+}
+
+// What everybody must get.
+static void check_answer(const struct stampede *s, int error,
+                         const struct memo_value *v) {
+    if (s->key == FAILING ? error != FAILURE
+                          : error != 0 || v->size != VALUE_SIZE) {
+        abort();
+    }
 }
 
 static void get_memo(struct stampede *s) {
     struct memo_value v;
+    int error = memo_get(s->memo, "key", 3, &v);
 
-    if (memo_get(s->memo, "key", 3, &v) != 0 || v.size != VALUE_SIZE) {
+    check_answer(s, error, &v);
+    memo_release(&v);
+}
+
+// Invalidate the key when so many calls have joined its load.
+static void invalidate_when_joined(struct stampede *s, uint64_t joined) {
+    struct memo_stats stats = {.size = sizeof(stats)};
+
+    while (memo_stats(s->memo, &stats) == 0 && stats.joins < joined) {
+        usleep(1000);
+    }
+    if (memo_invalidate(s->memo, "key", 3) != 0) {
         abort();
     }
-    memo_release(&v);
 }
 
 // Leaves the load to whoever set s->pending free.
 static int load_later(void *arg, struct memo_load *l) {
     struct stampede *s = arg;
 
-    atomic_fetch_add(&s->loads, 1);
-    s->pending = l;
+    s->pending[atomic_fetch_add(&s->loads, 1)] = l;
     return MEMO_PENDING;
 }
+
+// What a callback has for itself is where to say when; the rest is the same for
+// all of them.
+static const struct stampede *called_by;
 
 static void called_back(void *arg, int error, struct memo_value *v) {
     int64_t *awake = arg;
 
     *awake = bench_now_ns();
-    if (error != 0 || v->size != VALUE_SIZE) {
-        abort();
-    }
+    check_answer(called_by, error, v);
     memo_release(v);
 }
 
-static int64_t run_async(struct stampede *s) {
+static void finish(struct stampede *s, struct memo_load *l) {
     static const char value[VALUE_SIZE];
+
+    if ((s->key != FAILING &&
+         memo_load_return(l, value, sizeof(value)) != 0) ||
+        memo_load_finish(l, s->key == FAILING ? FAILURE : 0) != 0) {
+        abort();
+    }
+}
+
+static int64_t run_async(struct stampede *s) {
     int64_t *awake = calloc((size_t)s->waiters, sizeof(*awake)), last = 0;
     int i;
 
     if (awake == NULL) {
         exit(1);
     }
+    called_by = s;
     s->before = (long)mallinfo2().uordblks;
     for (i = 0; i < s->waiters; i++) {
+        if (s->key == INVALIDATED && i == s->waiters / 2) {
+            invalidate_when_joined(s, (uint64_t)i - 1);
+        }
         if (memo_get_async(s->memo, "key", 3, NULL, called_back, &awake[i],
                            NULL) != 0) {
             abort();
@@ -129,12 +178,11 @@ static int64_t run_async(struct stampede *s) {
     }
     usleep((unsigned)s->load_ms * 1000);
     s->during = (long)mallinfo2().uordblks;
-    s->load_end = bench_now_ns();
-    if (memo_load_return(s->pending, value, sizeof(value)) != 0 ||
-        memo_load_finish(s->pending, 0) != 0) {
-        abort();
+    atomic_store(&s->load_end, bench_now_ns());
+    for (i = 0; i < atomic_load(&s->loads); i++) {
+        finish(s, s->pending[i]);
     }
-    s->published = bench_now_ns();
+    s->back_ns = bench_now_ns() - atomic_load(&s->load_end);
     for (i = 0; i < s->waiters; i++) {
         last = awake[i] > last ? awake[i] : last;
     }
@@ -173,7 +221,7 @@ static void *load_it(void *arg) {
     struct stampede *s = arg;
 
     s->get(s);
-    s->published = bench_now_ns();
+    s->back_ns = bench_now_ns() - own_end;
     return NULL;
 }
 
@@ -207,6 +255,9 @@ static int64_t run(struct stampede *s) {
         usleep(100);
     }
     for (i = 0; i < s->waiters; i++) {
+        if (s->key == INVALIDATED && i == s->waiters / 2) {
+            invalidate_when_joined(s, (uint64_t)i);
+        }
         w[i].s = s;
         thread[i] = start(&attr, wait_for_it, &w[i]);
     }
@@ -219,6 +270,15 @@ static int64_t run(struct stampede *s) {
     free(thread);
     free(w);
     return last;
+}
+
+static enum key key_named(const char *name) {
+    int key = SLOW;
+
+    while (key <= INVALIDATED && strcmp(key_names[key], name) != 0) {
+        key++;
+    }
+    return (enum key)key;
 }
 
 int main(int argc, char **argv) {
@@ -240,6 +300,8 @@ int main(int argc, char **argv) {
             system = argv[i + 1];
         } else if (strcmp(argv[i], "--waiters") == 0) {
             s.waiters = atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--key") == 0) {
+            s.key = key_named(argv[i + 1]);
         } else if (strcmp(argv[i], "--load-ms") == 0) {
             s.load_ms = atoi(argv[i + 1]);
         } else if (strcmp(argv[i], "--json") == 0) {
@@ -255,34 +317,40 @@ int main(int argc, char **argv) {
     } else if (strcmp(system, "memo") != 0) {
         i = 0;
     }
-    if (i != argc || s.waiters < 1) {
+    if (i != argc || s.waiters < 4 || s.key > INVALIDATED ||
+        (s.key != SLOW && s.get == get_condition)) {
         fprintf(stderr,
                 "usage: stampede [--system memo|memo-async|condition] "
-                "[--waiters N] [--load-ms N] [--json FILE]\n");
+                "[--waiters N]\n"
+                "                [--key slow|failing|invalidated] "
+                "[--load-ms N] [--json FILE]\n");
         return 2;
     }
     if (memo_new(&options, &s.memo) != 0) {
         return 1;
     }
     last = options.load == load_later ? run_async(&s) : run(&s);
-    last_us = (double)(last - s.load_end) / 1e3;
-    published_us = (double)(s.published - s.load_end) / 1e3;
+    last_us = (double)(last - atomic_load(&s.load_end)) / 1e3;
+    published_us = (double)s.back_ns / 1e3;
     printf(
-        "stampede %-10s %d waiters  %d load  last awake %.1f ms  "
+        "stampede %-10s %-11s key  %d waiters  %d load%s  last awake %.1f ms  "
         "loader back %.1f us  %ld bytes a waiter\n",
-        system, s.waiters, s.loads, last_us / 1e3, published_us,
+        system, key_names[s.key], s.waiters, s.loads, s.loads == 1 ? "" : "s", last_us / 1e3, published_us,
         (s.during - s.before) / s.waiters);
     if (json != NULL) {
         fprintf(json,
-                "{\"bench\":\"stampede\",\"system\":\"%s\",\"language\":\"C\","
+                "{\"bench\":\"stampede%s%s\",\"system\":\"%s\","
+                "\"language\":\"C\","
                 "\"version\":\"%d.%d.%d\",\"waiters\":%d,\"loads\":%d,"
                 "\"last_us\":%.1f,\"publish_us\":%.1f,"
                 "\"bytes_per_waiter\":%ld}\n",
-                system, MEMO_VERSION_MAJOR, MEMO_VERSION_MINOR,
+                s.key == SLOW ? "" : "-",
+                s.key == SLOW ? "" : key_names[s.key], system,
+                MEMO_VERSION_MAJOR, MEMO_VERSION_MINOR,
                 MEMO_VERSION_PATCH, s.waiters, s.loads, last_us, published_us,
                 (s.during - s.before) / s.waiters);
         fclose(json);
     }
     memo_free(s.memo);
-    return s.loads != 1;
+    return s.loads != (s.key == INVALIDATED ? 2 : 1);
 }
