@@ -54,6 +54,7 @@ struct bench_system {
     uint64_t (*run)(void *state, int t, size_t offset, size_t n);
     void *state;
     uint64_t sum;  // out: of the last round, to compare
+    int differs;   // it needn't be what systems[0] has
 };
 
 // Run systems[0..n) in turns, with that many threads, for that many rounds, and

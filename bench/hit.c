@@ -199,11 +199,11 @@ int main(int argc, char **argv) {
             make_streams(&s, patterns[p]);
             for (threads = 1; threads <= 2; threads++) {
                 struct bench_system systems[] = {
-                    {"floor", run_floor, &s, 0},
-                    {"memo_get+release", run_memo, &s, 0},
-                    {"memo_get+release, TTL", run_ttl, &s, 0},
-                    {"memo_get_many of 16", run_many_16, &s, 0},
-                    {"memo_get_many of 64", run_many_64, &s, 0},
+                    {"floor", run_floor, &s, 0, 0},
+                    {"memo_get+release", run_memo, &s, 0, 0},
+                    {"memo_get+release, TTL", run_ttl, &s, 0, 0},
+                    {"memo_get_many of 16", run_many_16, &s, 0, 0},
+                    {"memo_get_many of 64", run_many_64, &s, 0, 0},
                 };
                 char title[64];
                 snprintf(title, sizeof(title), "hit/%s/%s/%d", s.keys.name,

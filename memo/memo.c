@@ -50,7 +50,6 @@ int memo_answer_(struct memo *m, struct memo_value *out) {
     return error;
 }
 
-// It hashes again, so that the hit need keep nothing for its sake.
 static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
                               struct memo_value *out) {
     uint64_t hash = hash_key(&m->seed, key, key_size);
@@ -72,17 +71,35 @@ SYNC_INLINE void give(struct memo *m, const struct table_hit *hit,
 
 // The hit, in line: a leaf that needs no stack frame.  With a constant key_size
 // most of it folds away.
-SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
-                    struct memo_value *out) {
+SYNC_INLINE int get_from(struct memo *m, int neighbour, const void *key,
+                         size_t key_size, struct memo_value *out) {
     uint64_t hash = hash_key(&m->seed, key, key_size);
+    struct shard *s = memo_shard_of_(m, hash);
+    struct bucket *b = table_bucket(&s->table, hash);
     struct table_hit hit;
 
-    if (SYNC_UNLIKELY(!table_hit(memo_shard_of_(m, hash), key, key_size, hash,
-                                 &hit))) {
-        return get_slow(m, key, key_size, out);
+    if (SYNC_UNLIKELY(!table_hit(s, neighbour ? table_neighbour(b) : b, key,
+                                 key_size, hash, &hit))) {
+        return 0;
     }
     give(m, &hit, key_size, out);
-    return 0;
+    return 1;
+}
+
+// Some keys in a hundred, where the table is rather full, lie there.  What comes
+// after the hit hashes again, so that the hit need keep nothing for its sake.
+static __attribute__((noinline)) int get_from_neighbour(
+    struct memo *m, const void *key, size_t key_size, struct memo_value *out) {
+    return SYNC_LIKELY(get_from(m, 1, key, key_size, out))
+               ? 0
+               : get_slow(m, key, key_size, out);
+}
+
+SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
+                    struct memo_value *out) {
+    return SYNC_LIKELY(get_from(m, 0, key, key_size, out))
+               ? 0
+               : get_from_neighbour(m, key, key_size, out);
 }
 
 static __attribute__((noinline)) int get_any(struct memo *m, const void *key,
@@ -180,15 +197,18 @@ int memo_peek(struct memo *m, const void *key, size_t key_size,
 
 enum find memo_find_(struct memo *m, const void *key, size_t key_size,
                      uint64_t hash, struct memo_value *out, int *error) {
+    struct shard *s = memo_shard_of_(m, hash);
+    struct bucket *home = table_bucket(&s->table, hash);
     struct table_hit hit;
     int found;
 
     *error = 0;
-    if (table_hit(memo_shard_of_(m, hash), key, key_size, hash, &hit)) {
+    if (table_hit(s, home, key, key_size, hash, &hit) ||
+        table_hit(s, table_neighbour(home), key, key_size, hash, &hit)) {
         give(m, &hit, key_size, out);
         return FIND_ANSWER;
     }
-    found = memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash, out);
+    found = memo_table_find_(s, key, key_size, hash, out);
     if (found > 0) {
         *error = memo_answer_(m, out);
         return FIND_ANSWER;

@@ -260,11 +260,10 @@ static int find_in_group(struct shard *s, struct group *g, const void *key,
 static int find_at_home(struct shard *s, const void *key, size_t key_size,
                         uint64_t hash, struct memo_value *out) {
     struct bucket *home = table_bucket(&s->table, hash);
-    struct bucket *other =
-        (struct bucket *)((uintptr_t)home ^ sizeof(struct bucket));
 
     return find_in_bucket(s, home, key, key_size, hash, out) > 0 ||
-           find_in_bucket(s, other, key, key_size, hash, out) > 0;
+           find_in_bucket(s, table_neighbour(home), key, key_size, hash, out) >
+               0;
 }
 
 int memo_table_find_(struct shard *s, const void *key, size_t key_size,

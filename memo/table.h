@@ -74,6 +74,11 @@ SYNC_INLINE struct bucket *table_bucket(const struct table *t, uint64_t hash) {
 
 _Static_assert(sizeof(struct bucket) == 64, "a bucket is one line: 1 << 6");
 
+// The other bucket of the group.
+SYNC_INLINE struct bucket *table_neighbour(struct bucket *b) {
+    return (struct bucket *)((uintptr_t)b ^ sizeof(struct bucket));
+}
+
 // The entry that slot_word stands for if its fragment is the hash's, else NULL.
 // A fragment isn't 0, so an empty slot has none.
 SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
@@ -131,16 +136,15 @@ SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
            hash_equal_bytes(e->bytes, key, key_size);
 }
 
-// The common case of a hit: the key's home bucket, first equal tag, counter
-// saturated, a free pin.  Return 0 in every other case, of which a miss is one.
-SYNC_INLINE int table_hit(const struct shard *s, const void *key,
-                          size_t key_size, uint64_t hash,
+// The common case of a hit: first equal tag of the bucket, counter saturated, a
+// free pin.  Return 0 in every other case, of which a miss is one.
+SYNC_INLINE int table_hit(const struct shard *s, struct bucket *b,
+                          const void *key, size_t key_size, uint64_t hash,
                           struct table_hit *hit) {
     SYNC_ATOMIC(uint64_t) * slot;
     uint64_t slot_word;
 
-    if (SYNC_UNLIKELY(!table_guess(table_bucket(&s->table, hash), hash, &slot,
-                                   &slot_word))) {
+    if (SYNC_UNLIKELY(!table_guess(b, hash, &slot, &slot_word))) {
         return 0;
     }
     hit->entry = (struct entry *)(uintptr_t)(slot_word >> 16);
