@@ -20,7 +20,13 @@ lines() {
 }
 
 ./hit --keys 2000 --rounds 3 --json "$out/hit.jsonl"
-grep -q '"bench":"hit/url/hot/2","system":"memo_get' "$out/hit.jsonl"
+grep -q '"bench":"hit/url/hot/2","system":"memo_get+' "$out/hit.jsonl"
+grep -q '"bench":"hit/k16/zipf/1","system":"memo_get_many of 64' "$out/hit.jsonl"
+
+./ingredients --keys 2000 --rounds 3 --json "$out/ingredients.jsonl"
+grep -q '"bench":"ingredients/k16/hot/1","system":"public"' \
+    "$out/ingredients.jsonl"
+./ingredients --count public 1000
 
 ./keygen --keys 2000 --stream 4096 "$out"
 for kind in k16 url; do
@@ -55,6 +61,9 @@ lines 3 '"bench":"growth","system":"memo"'
 
 ./churn --keys 500 --ops 3000 --json "$json"
 lines 8 '"bench":"churn"'
+
+./clear --keys 20000 --json "$json"
+lines 1 '"bench":"clear"'
 
 ./engines --ops 200 --waiters 100 --threads 20 --json "$out/engines.jsonl"
 grep -q '"engine":"monitor","what":"destroy p99.9"' "$out/engines.jsonl"
