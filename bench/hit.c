@@ -183,7 +183,7 @@ int main(int argc, char **argv) {
         } else if (strcmp(argv[i], "--only") == 0) {
             only = argv[i + 1];
         } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "w");
+            json = fopen(argv[i + 1], "a");
         }
     }
     if (i != argc || n_keys < 16 || rounds < 1) {
