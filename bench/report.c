@@ -419,6 +419,51 @@ static void plain_table(FILE *out, const char *bench,
     fputs("</table></div>\n", out);
 }
 
+static int is_of(const char *line, const char *bench) {
+    const char *says = string_of(line, "bench");
+
+    return strncmp(says, bench, strlen(bench)) == 0 &&
+           says[strlen(bench)] == '/';
+}
+
+// What the programs say that compare in one process, "bench" being
+// BENCH/CONFIGURATION: a row a configuration, a column a system, in the order in
+// which they come.
+static void ratio_table(FILE *out, const char *bench) {
+    const char *last = "";
+    int i;
+
+    fputs("<div class=\"wide\"><table><tr><th>keys, pattern, threads", out);
+    for (i = 0; i < n_lines; i++) {
+        const char *first = last;
+        if (!is_of(lines[i], bench)) {
+            continue;
+        }
+        if (*first != '\0' && !is(lines[i], "bench", first)) {
+            break;
+        }
+        last = strdup(string_of(lines[i], "bench"));
+        fputs("<th>", out);
+        chart_text(out, string_of(lines[i], "system"));
+    }
+    last = "";
+    for (i = 0; i < n_lines; i++) {
+        const char *line = lines[i];
+        if (!is_of(line, bench)) {
+            continue;
+        }
+        if (!is(line, "bench", last)) {
+            last = strdup(string_of(line, "bench"));
+            fputs("</tr>\n<tr>", out);
+            cell(out, last + strlen(bench) + 1);
+        }
+        fprintf(out, "<td><b>%.2f</b> <small>%.2f&ndash;%.2f</small></td>",
+                number_of(line, "ratio"), number_of(line, "q1"),
+                number_of(line, "q3"));
+    }
+    fputs("</tr>\n</table></div>\n", out);
+}
+
 static void any_chart(FILE *out, struct chart *c) {
     if (c->n_rows != 0) {
         chart_draw(c, out);
@@ -448,6 +493,17 @@ static void page(FILE *out, struct chart charts[4]) {
                                         "retired_most/most values retired/d",
                                         "early_mib/MiB resident, early/d",
                                         "late_mib/MiB resident, at end/d"};
+    static const char *const clear[] = {
+        "keys/values/d",            "clear_ms/memo_clear, ms/d",
+        "steps/steps/d",            "slowest_step_ms/slowest step, ms/d",
+        "steps_ms/all steps, ms/d", "nothing_ms/nothing, ms/d"};
+    static const char *const memory[] = {"system/system/s", "about/version/s",
+                                         "entries/entries/d",
+                                         "overhead_bytes/bytes an entry/d"};
+    static const char *const hitratio[] = {
+        "trace/trace/s",       "fraction/size, of all keys/d",
+        "capacity/entries/d",  "system/system/s",
+        "misses/miss ratio/d", "reduction/less than FIFO, %/d"};
     const char *machine = first_line("machine", "");
     int i;
 
@@ -475,7 +531,18 @@ static void page(FILE *out, struct chart charts[4]) {
                 number_of(machine, "n_rounds"), number_of(machine, "load"));
     }
     fputs(
-        "<h2>Hits</h2>\n<p>Each system is a process that holds the same keys "
+        "<h2>Hits beside a bare probe</h2>\n<p>All in one process: each time "
+        "divided by that of a probe of the same keys that protects nothing, "
+        "copies nothing and counts nothing. Medians and quartiles.</p>\n",
+        out);
+    ratio_table(out, "hit");
+    fputs(
+        "<p>Taken to pieces: each column does what those before it do, and one "
+        "thing more.</p>\n",
+        out);
+    ratio_table(out, "ingredients");
+    fputs(
+        "<h2>Hits beside others</h2>\n<p>Each system is a process that holds the same keys "
         "and values. The processes take turns of some milliseconds, in "
         "another order in each round, over the same keys in the same order; "
         "each turn's time, the median of slices of 2,048 hits, is divided by "
@@ -498,10 +565,16 @@ static void page(FILE *out, struct chart charts[4]) {
         out);
     any_chart(out, &charts[3]);
     plain_table(out, "growth", growth, 8);
+    fputs("<h2>Clearing, and giving back in steps</h2>\n", out);
+    plain_table(out, "clear", clear, 6);
     fputs("<h2>Misses, with a load that costs nothing</h2>\n", out);
     plain_table(out, "miss", miss, 6);
     fputs("<h2>Churn</h2>\n", out);
     plain_table(out, "churn", churn, 6);
+    fputs("<h2>Memory of an entry beyond its key and value</h2>\n", out);
+    plain_table(out, "memory", memory, 4);
+    fputs("<h2>Hit ratios</h2>\n", out);
+    plain_table(out, "hitratio", hitratio, 6);
     fputs("<h2>Skipped</h2>\n<ul>\n", out);
     for (i = 0; i < n_lines; i++) {
         if (is(lines[i], "bench", "skipped")) {
