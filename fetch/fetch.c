@@ -13,6 +13,10 @@
     "memo/" STRING(MEMO_VERSION_MAJOR) "." STRING( \
         MEMO_VERSION_MINOR) "." STRING(MEMO_VERSION_PATCH)
 
+// With FETCH_FRESHNESS, unless the cache's options say otherwise.
+#define PASS_NS INT64_C(60000000000)
+#define REFRESH_PAUSE_NS INT64_C(10000000000)
+
 // ------------------------------------------------------------------ a load
 
 void fetch_tell_(struct fetch *f, const struct memo_load *l,
@@ -97,6 +101,37 @@ static int copy_texts(struct fetch *f) {
                : 0;
 }
 
+int64_t fetch_now_(const struct fetch *f) {
+    return f->clock.now_ns != NULL ? f->clock.now_ns(f->clock.state)
+                                   : sync_clock_now_ns();
+}
+
+static void set_unless_given(int64_t *field, int64_t value) {
+    if (*field == 0) {
+        *field = value;
+    }
+}
+
+// Let the cache have times, for what servers say; and remember those it had.
+static void set_times(struct fetch *f, struct memo_options *cache) {
+    int64_t keep_ns = f->options.keep_ns;
+
+    if (cache->clock != NULL) {
+        f->clock = *cache->clock;
+    }
+    set_unless_given(&cache->ttl_ns, MEMO_NEVER);
+    f->ttl_ns = cache->ttl_ns;
+    f->stale_if_error_ns = cache->stale_if_error_ns;
+    f->refresh_after_ns =
+        cache->refresh_after_ns != 0 ? cache->refresh_after_ns : MEMO_NEVER;
+    set_unless_given(&cache->refresh_after_ns, REFRESH_PAUSE_NS);
+    set_unless_given(&cache->pass_ttl_ns, PASS_NS);
+    // What may stand in is decided when a transfer fails.
+    if (cache->stale_if_error_ns < keep_ns) {
+        cache->stale_if_error_ns = keep_ns;
+    }
+}
+
 static int make_memo(struct fetch *f) {
     struct memo_options cache = {.size = sizeof cache};
     const struct memo_options *given = f->options.cache;
@@ -108,6 +143,12 @@ static int make_memo(struct fetch *f) {
     }
     if (cache.load != NULL || cache.load_arg != NULL) {
         return MEMO_EINVAL;
+    }
+    if (cache.stale_if_error_ns < 0) {
+        return MEMO_EINVAL;
+    }
+    if ((f->options.flags & FETCH_FRESHNESS) != 0) {
+        set_times(f, &cache);
     }
     cache.load = load;
     cache.load_arg = f;
@@ -207,6 +248,36 @@ struct memo *fetch_memo(struct fetch *f) {
     return f != NULL ? f->memo : NULL;
 }
 
+// Whether v, past its time, may be returned.
+static int may_stand_in(const struct fetch *f, const struct memo_value *v) {
+    return (f->options.flags & FETCH_FRESHNESS) == 0 ||
+           !fetch_is_response_(v) ||
+           fetch_now_(f) < fetch_response_dates_(v).usable_until_ns;
+}
+
+// The cache keeps stale responses for longer than some may stand in, and
+// doesn't know that: *out is one, got at a soft deadline or in a pause after
+// failures. Get what else there is.
+static int get_better(struct fetch *f, const char *url,
+                      const struct memo_wait *wait, struct memo_value *out) {
+    struct memo_wait hard = {.size = sizeof hard};
+
+    if (wait != NULL) {
+        memcpy(&hard, wait,
+               wait->size < sizeof hard ? wait->size : sizeof hard);
+        hard.size = sizeof hard;
+        hard.soft_deadline_ns = 0;
+    }
+    memo_release(out);
+    int error = memo_get_wait(f->memo, url, strlen(url), &hard, out);
+    if (error == 0 && out->from == MEMO_STALE && !may_stand_in(f, out)) {
+        memo_release(out);
+        (void)memo_invalidate(f->memo, url, strlen(url));
+        error = memo_get_wait(f->memo, url, strlen(url), &hard, out);
+    }
+    return error;
+}
+
 int fetch_get(struct fetch *f, const char *url, struct memo_value *out) {
     return fetch_get_wait(f, url, NULL, out);
 }
@@ -219,5 +290,8 @@ int fetch_get_wait(struct fetch *f, const char *url,
         }
         return MEMO_EINVAL;
     }
-    return memo_get_wait(f->memo, url, strlen(url), wait, out);
+    int error = memo_get_wait(f->memo, url, strlen(url), wait, out);
+    return error == 0 && out->from == MEMO_STALE && !may_stand_in(f, out)
+               ? get_better(f, url, wait, out)
+               : error;
 }

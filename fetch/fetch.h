@@ -28,6 +28,9 @@
 // one address (another case, another fragment, a missing slash) are two keys.
 // A URL without a scheme means http.  No other schemes than http and https are
 // spoken, neither at first nor after a redirect.
+//
+// A response is kept for as long as the cache's options say; or, if so asked,
+// for as long as the server says: see FETCH_FRESHNESS.
 #ifndef MEMO_FETCH_FETCH_H_
 #define MEMO_FETCH_FETCH_H_
 
@@ -61,6 +64,10 @@ struct fetch_load {
     uint64_t header_bytes;  // received, of all headers, redirects included
     uint32_t redirects;     // followed
     uint32_t connections;   // that had to be made
+    // With FETCH_FRESHNESS; else 0.
+    uint32_t not_modified;  // 1: the response that was there still is good
+    uint32_t stale;         // 1: it failed, and the response that was there may
+                            // stand in; callers get that, and no error
 };
 
 // Be told of the end of a load, just before those who wait for it are.  The
@@ -71,6 +78,36 @@ typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
 // Any HTTP status makes a response.  Without this one from 400 on is an error,
 // which callers get and the cache doesn't keep.
 #define FETCH_ANY_STATUS 1u
+
+// Obey what servers say of how long a response is good: HTTP caching, RFC 9111
+// and RFC 5861, as they concern a cache that isn't shared.
+//
+// - max-age, or else Expires, less Age and less the time that the transfer took:
+//   so long it is a hit.  Then it is asked for again, on the condition that it
+//   has changed (If-None-Match, If-Modified-Since).  If the server answers 304,
+//   it stays, the same object, for as long as that answer says.
+// - no-cache, max-age=0: it is asked for again by each call.  (On the cache's
+//   clock it is fresh for 1 ns.)
+// - no-store: it is for the caller who asked, and not kept.  Those who waited
+//   for it ask again, each for himself.
+// - stale-while-revalidate: so long past its time it is still returned at once,
+//   as a hit, and the first call has it asked for again in the background.
+// - stale-if-error: so long past its time it stands in (MEMO_STALE) for a
+//   transfer that fails, or ends with a status from 500 on.  If the server says
+//   nothing of it, cache->stale_if_error_ns counts; must-revalidate and no-cache
+//   forbid it.  A status from 400 to 499 is an answer: callers get that error,
+//   and the old response is gone.
+// - Of redirects and what they lead to, the strictest counts.
+//
+// Where the server is silent the cache's options count, that is ttl_ns: nothing
+// is guessed from dates.  s-maxage, private and Pragma don't matter.  Errors are
+// kept no more and no less than without this flag.
+//
+// Some of the cache's options have other defaults then: ttl_ns MEMO_NEVER;
+// pass_ttl_ns a minute, for which nobody waits for another's transfer after
+// no-store; refresh_after_ns 10 s, but only as the pause after a refresh that
+// failed, and for values that were put.
+#define FETCH_FRESHNESS 2u
 
 // Options of fetch_new().  Zero in any field but size means the default written
 // beside it.  New fields are only ever added at the end.
@@ -93,6 +130,9 @@ struct fetch_options {
     void *ended_arg;         // its first argument
     const struct memo_options *cache;  // copied; its load and load_arg must be
                                        // zero;  NULL: memo's defaults
+    // With FETCH_FRESHNESS:
+    int64_t keep_ns;  // 1 day; how long past its time a response is kept, to be
+                      // asked for again or to stand in
 };
 
 // Make a fetch, and start its thread.  options may be NULL.  Return 0 and set
@@ -176,6 +216,13 @@ MEMO_API int fetch_response_status(const struct memo_value *v);
 MEMO_API const char *fetch_response_type(const struct memo_value *v);
 // The URL that the body came from, after redirects.
 MEMO_API const char *fetch_response_url(const struct memo_value *v);
+// The ETag and the Last-Modified as the server sent them; "" if it sent none, or
+// none fit to be sent back, as ETags of 512 bytes or more.
+MEMO_API const char *fetch_response_etag(const struct memo_value *v);
+MEMO_API const char *fetch_response_last_modified(const struct memo_value *v);
+// With FETCH_FRESHNESS: until when it is fresh, as of now, on the cache's clock;
+// MEMO_NEVER: for ever.
+MEMO_API int64_t fetch_response_fresh_until(const struct memo_value *v);
 // The number of redirects followed.
 MEMO_API int fetch_response_redirects(const struct memo_value *v);
 // The version of HTTP: 10, 11, 20, 30; 0 if not known.

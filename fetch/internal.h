@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "fetch/fetch.h"
+#include "fetch/freshness.h"
 #include "fetch/hosts.h"
 #include "fetch/response.h"
 #include "sync/atomic.h"
@@ -33,6 +34,11 @@ struct fetch {
     char *user_agent;
     char *proxy;  // or NULL
     struct memo *memo;
+    struct memo_clock clock;  // the cache's; now_ns is NULL for the default
+    // The cache's times, as they were given: for what servers don't say.
+    int64_t ttl_ns;            // MEMO_NEVER: for ever
+    int64_t refresh_after_ns;  // MEMO_NEVER: never
+    int64_t stale_if_error_ns;
     CURLM *multi;  // Owned by the thread, but for curl_multi_wakeup()
     struct sync_thread thread;
 
@@ -59,6 +65,10 @@ struct transfer {
     CURL *easy;
     char *host;  // as in its URL, and the port; "" if that can't be told
     struct fetch_draft draft;
+    struct fetch_header header;
+    struct memo_value old;          // the response that this is to replace
+    struct curl_slist *conditions;  // on which it is to be sent again, or NULL
+    int64_t asked_ns;  // when it was sent for, on the cache's clock
     uint64_t body_bytes;
     uint64_t header_bytes;
     int64_t start_ns;
@@ -74,6 +84,9 @@ struct transfer {
 void fetch_tell_(struct fetch *f, const struct memo_load *l,
                  struct fetch_load *load);
 
+// The time on the cache's clock.
+int64_t fetch_now_(const struct fetch *f);
+
 // transfer.c
 
 // Make the transfer of l.  Return 0 or MEMO_ENOMEM.
@@ -83,6 +96,10 @@ int fetch_transfer_new_(struct fetch *f, struct memo_load *l,
 // Prepare t, whose turn has come, for the multi handle.
 void fetch_transfer_start_(struct transfer *t);
 
+// Say whether t, which was received, must be sent once more, without
+// conditions; it is then prepared for that.
+int fetch_transfer_again_(struct transfer *t);
+
 // Say that t has ended, with libcurl's code or, if negative, memo's; give the
 // answer to those who wait for it; free t, which is on no list and not in the
 // multi handle.
@@ -90,6 +107,25 @@ void fetch_transfer_end_(struct transfer *t, int code);
 
 // Nanoseconds to milliseconds, upwards, within what libcurl takes; at least 1.
 int fetch_milliseconds_(int64_t ns);
+
+// revalidate.c
+
+// Take hold of the response that t is to replace, if there is one, and make the
+// request conditional on it.  Return 0 or MEMO_ENOMEM.
+int fetch_transfer_take_old_(struct transfer *t);
+
+// Say whether t was answered that the old response still is good.
+int fetch_transfer_is_not_modified_(const struct transfer *t);
+
+// The old response still is good: keep it.  Return 0 or an error.
+int fetch_transfer_keep_old_(struct transfer *t);
+
+// Until when the response of t is good; and tell the cache.
+struct fetch_dates fetch_transfer_date_(struct transfer *t);
+
+// t has failed.  Return whether the old response may stand in for it; if it may
+// not, it is gone.
+int fetch_transfer_stand_in_(struct transfer *t, int error);
 
 // loop.c
 

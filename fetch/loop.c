@@ -75,6 +75,14 @@ static void end_late(struct fetch *f, int64_t now_ns, int code) {
     }
 }
 
+// Give t, which is in the list of those that run, to libcurl.
+static void start(struct fetch *f, struct transfer *t) {
+    fetch_transfer_start_(t);
+    if (curl_multi_add_handle(f->multi, t->easy) != CURLM_OK) {
+        end(f, t, MEMO_ENOMEM);
+    }
+}
+
 static void start_next(struct fetch *f) {
     struct fetch_turn *turn;
 
@@ -82,10 +90,17 @@ static void start_next(struct fetch *f) {
         struct transfer *t = transfer_of_turn(turn);
 
         sync_list_push(&f->running, &t->link);
-        fetch_transfer_start_(t);
-        if (curl_multi_add_handle(f->multi, t->easy) != CURLM_OK) {
-            end(f, t, MEMO_ENOMEM);
-        }
+        start(f, t);
+    }
+}
+
+static void end_or_start_again(struct fetch *f, struct transfer *t,
+                               CURLcode code) {
+    if (code == CURLE_OK && fetch_transfer_again_(t)) {
+        curl_multi_remove_handle(f->multi, t->easy);
+        start(f, t);
+    } else {
+        end(f, t, (int)code);
     }
 }
 
@@ -100,7 +115,7 @@ static void end_done(struct fetch *f) {
 
         if (message->msg == CURLMSG_DONE) {
             curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
-            end(f, t, (int)code);
+            end_or_start_again(f, t, code);
         }
     }
 }

@@ -39,6 +39,7 @@ static void fill_defaults(struct fetch_options *o) {
         .max_header_bytes = (uint64_t)256 << 10,
         .connect_timeout_ns = 10 * SECOND_NS,
         .timeout_ns = 60 * SECOND_NS,
+        .keep_ns = 24 * 3600 * SECOND_NS,
     };
 
 #define FILL(field)                \
@@ -52,6 +53,7 @@ static void fill_defaults(struct fetch_options *o) {
     FILL(max_header_bytes)
     FILL(connect_timeout_ns)
     FILL(timeout_ns)
+    FILL(keep_ns)
 #undef FILL
 }
 
@@ -62,8 +64,8 @@ int fetch_options_take_(struct fetch_options *to,
     if (fetch_take_struct_(to, sizeof *to, from != NULL ? from : &none,
                            offsetof(struct fetch_options, max_redirects)) !=
             0 ||
-        (to->flags & ~FETCH_ANY_STATUS) != 0 || to->connect_timeout_ns < 0 ||
-        to->timeout_ns < 0) {
+        (to->flags & ~(FETCH_ANY_STATUS | FETCH_FRESHNESS)) != 0 ||
+        to->connect_timeout_ns < 0 || to->timeout_ns < 0 || to->keep_ns < 0) {
         return MEMO_EINVAL;
     }
     fill_defaults(to);

@@ -16,10 +16,13 @@
 #include "sync/list.h"
 #include "sync/mutex.h"
 
+#define N_STATUSES 600
+
 struct path {
     struct sync_link link;
     uint64_t n_requests;
     int is_held;
+    struct origin_mood mood;
     char name[];
 };
 
@@ -38,6 +41,7 @@ struct origin {
     uint64_t n_requests;
     uint64_t n_bytes;
     uint64_t n_connections;
+    uint64_t n_answers[N_STATUSES];
     int is_ending;
 };
 
@@ -122,6 +126,36 @@ void origin_wait(struct origin *o, const char *path, uint64_t n) {
     await(o, path, n, SYNC_NEVER, has_come);
 }
 
+// ------------------------------------------------------------------ moods
+
+void origin_change(struct origin *o, const char *path) {
+    sync_mutex_lock(&o->mu);
+    find_locked(o, path)->mood.version++;
+    sync_mutex_unlock(&o->mu);
+}
+
+void origin_fail(struct origin *o, const char *path, unsigned status) {
+    sync_mutex_lock(&o->mu);
+    find_locked(o, path)->mood.status = status;
+    sync_mutex_unlock(&o->mu);
+}
+
+void origin_redirect(struct origin *o, const char *path, const char *to) {
+    sync_mutex_lock(&o->mu);
+    struct origin_mood *mood = &find_locked(o, path)->mood;
+    snprintf(mood->to, sizeof mood->to, "%s", to != NULL ? to : "");
+    sync_mutex_unlock(&o->mu);
+}
+
+void origin_say(struct origin *o, const char *path, const char *control) {
+    sync_mutex_lock(&o->mu);
+    struct origin_mood *mood = &find_locked(o, path)->mood;
+    mood->has_control = control != NULL;
+    snprintf(mood->control, sizeof mood->control, "%s",
+             control != NULL ? control : "");
+    sync_mutex_unlock(&o->mu);
+}
+
 // ---------------------------------------------------------------- counting
 
 uint64_t origin_requests(struct origin *o, const char *path) {
@@ -139,6 +173,13 @@ uint64_t origin_bytes(struct origin *o) {
     return n;
 }
 
+uint64_t origin_answers(struct origin *o, unsigned status) {
+    sync_mutex_lock(&o->mu);
+    uint64_t n = status < N_STATUSES ? o->n_answers[status] : 0;
+    sync_mutex_unlock(&o->mu);
+    return n;
+}
+
 uint64_t origin_connections(struct origin *o) {
     sync_mutex_lock(&o->mu);
     uint64_t n = o->n_connections;
@@ -151,6 +192,15 @@ const char *origin_base(const struct origin *o) {
 }
 
 // ----------------------------------------------------------------- serving
+
+static void count_answer(struct origin *o, const struct origin_page *page) {
+    sync_mutex_lock(&o->mu);
+    o->n_bytes += page->size;
+    if (page->status < N_STATUSES) {
+        o->n_answers[page->status]++;
+    }
+    sync_mutex_unlock(&o->mu);
+}
 
 // CALLBACK: of libmicrohttpd, in the thread of the connection.
 static ORIGIN_RESULT serve(void *arg, struct MHD_Connection *c, const char *url,
@@ -169,7 +219,6 @@ static ORIGIN_RESULT serve(void *arg, struct MHD_Connection *c, const char *url,
     sync_mutex_lock(&o->mu);
     find_locked(o, url)->n_requests++;
     o->n_requests++;
-    o->n_bytes += page.size;
     sync_mutex_unlock(&o->mu);
     changed(o);
     await(o, url, 0, SYNC_NEVER, is_released);
@@ -177,7 +226,12 @@ static ORIGIN_RESULT serve(void *arg, struct MHD_Connection *c, const char *url,
         await(o, url, 0, sync_clock_now_ns() + (int64_t)page.delay_ms * 1000000,
               is_ending);
     }
-    return origin_page_send_(&page, c);
+    sync_mutex_lock(&o->mu);
+    page.mood = find_locked(o, url)->mood;
+    sync_mutex_unlock(&o->mu);
+    ORIGIN_RESULT result = origin_page_send_(&page, c);
+    count_answer(o, &page);
+    return result;
 }
 
 // CALLBACK: of libmicrohttpd.

@@ -15,8 +15,18 @@
 //     /silent                  breaks off before the first byte
 //     /agent                   the User-Agent of the request
 //
+// Pages that say how long they are good, and answer 304 to who has them:
+//
+//     /etag/BYTES/NAME         no-cache, with an ETag
+//     /dated/BYTES/NAME        no-cache, with a Last-Modified
+//     /max-age/S/BYTES/NAME    good for S seconds, with an ETag
+//     /swr/S/BYTES/NAME        the same, with stale-while-revalidate=S
+//     /flaky/BYTES/NAME        max-age=0, stale-if-error=60, with an ETag
+//     /no-store/BYTES/NAME     no-store
+//
 // NAME may be anything, and nothing.  Every other path is status 404.  Byte i
-// of a page is origin_byte(i).
+// of a page is origin_byte(i); of one that was changed n times, origin_byte(i +
+// n).
 #ifndef MEMO_FETCH_ORIGIN_H_
 #define MEMO_FETCH_ORIGIN_H_
 
@@ -45,6 +55,8 @@ const char *origin_base(const struct origin *o);
 uint64_t origin_requests(struct origin *o, const char *path);
 // How many bytes of bodies were asked for.
 uint64_t origin_bytes(struct origin *o);
+// How many answers of that status were sent.
+uint64_t origin_answers(struct origin *o, unsigned status);
 // How many connections were made.
 uint64_t origin_connections(struct origin *o);
 
@@ -53,6 +65,18 @@ void origin_hold(struct origin *o, const char *path);
 void origin_release(struct origin *o, const char *path);
 // Wait until path has been asked for n times, counting those held.
 void origin_wait(struct origin *o, const char *path, uint64_t n);
+
+// From now on let path be another page: other bytes, another ETag, another
+// Last-Modified.  Only pages with one of these take note.
+void origin_change(struct origin *o, const char *path);
+// From now on answer requests for path with that status; 0: no longer.
+void origin_fail(struct origin *o, const char *path, unsigned status);
+// From now on send them to another path; NULL: no longer.
+void origin_redirect(struct origin *o, const char *path, const char *to);
+// From now on send that Cache-Control, "" for none, with pages that say how
+// long they are good, and with what origin_fail() and origin_redirect() send;
+// NULL: that of the page.
+void origin_say(struct origin *o, const char *path, const char *control);
 
 // The i-th byte of every page.
 char origin_byte(uint64_t i);

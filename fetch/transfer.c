@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fetch/internal.h"
 #include "sync/clock.h"
@@ -28,7 +29,6 @@ static size_t take_header(char *data, size_t one, size_t size, void *arg) {
     struct transfer *t = arg;
     uint64_t max = t->fetch->options.max_header_bytes;
 
-    (void)data;
     (void)one;  // is 1, always
     t->header_bytes += size;
     if (t->header_bytes > max) {
@@ -36,6 +36,7 @@ static size_t take_header(char *data, size_t one, size_t size, void *arg) {
              (unsigned long long)max);
         return 0;
     }
+    fetch_header_take_(&t->header, data, size, (int64_t)time(NULL));
     return size;
 }
 
@@ -53,8 +54,13 @@ static int begin_draft(struct transfer *t) {
     if (length >= 0 && (uint64_t)length <= t->fetch->options.max_body_bytes) {
         body_size = (size_t)length;
     }
-    return fetch_draft_begin_(&t->draft, type != NULL ? type : "",
-                              url != NULL ? url : "", body_size);
+    struct fetch_texts texts = {
+        .type = type != NULL ? type : "",
+        .url = url != NULL ? url : "",
+        .etag = t->header.etag,
+        .last_modified = t->header.last_modified,
+    };
+    return fetch_draft_begin_(&t->draft, &texts, body_size);
 }
 
 static size_t take_body(char *data, size_t one, size_t size, void *arg) {
@@ -157,6 +163,8 @@ static char *host_of_url(const char *url) {
 
 static void free_transfer(struct transfer *t) {
     curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->conditions);
+    memo_release(&t->old);
     free(t->host);
     free(t);
 }
@@ -176,7 +184,8 @@ int fetch_transfer_new_(struct fetch *f, struct memo_load *l,
     t->turn.deadline_ns = sync_clock_add_ns(t->start_ns, f->options.timeout_ns);
     t->host = host_of_url(url);
     t->easy = curl_easy_init();
-    if (t->host == NULL || t->easy == NULL || set_up(t, url) != 0) {
+    if (t->host == NULL || t->easy == NULL || set_up(t, url) != 0 ||
+        fetch_transfer_take_old_(t) != 0) {
         free_transfer(t);
         return MEMO_ENOMEM;
     }
@@ -189,6 +198,26 @@ void fetch_transfer_start_(struct transfer *t) {
 
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS,
                      (long)fetch_milliseconds_(left_ns));
+    t->asked_ns = fetch_now_(t->fetch);
+}
+
+int fetch_transfer_again_(struct transfer *t) {
+    const char *url = NULL;
+
+    if (!fetch_transfer_is_not_modified_(t)) {
+        return 0;
+    }
+    // It is the answer of another page than the one that the old response is: a
+    // redirect leads elsewhere now.
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if (url != NULL && strcmp(url, fetch_response_url(&t->old)) == 0) {
+        return 0;
+    }
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(t->conditions);
+    t->conditions = NULL;
+    memset(&t->header, 0, sizeof t->header);
+    return 1;
 }
 
 // ------------------------------------------------------------------ its end
@@ -240,7 +269,20 @@ static int complete(struct transfer *t, const struct fetch_load *load) {
     if (t->draft.room == NULL && begin_draft(t) != 0) {
         return MEMO_ENOMEM;
     }
-    return fetch_draft_end_(&t->draft, &facts);
+    struct fetch_dates dates = fetch_transfer_date_(t);
+    return fetch_draft_end_(&t->draft, &facts, &t->header.said, &dates);
+}
+
+// Bring about what callers get, and say in *load how that came.
+static void settle(struct transfer *t, struct fetch_load *load) {
+    if (load->error != 0) {
+        load->stale = (uint32_t)fetch_transfer_stand_in_(t, load->error);
+    } else if (fetch_transfer_is_not_modified_(t)) {
+        load->not_modified = 1;
+        load->error = fetch_transfer_keep_old_(t);
+    } else {
+        load->error = complete(t, load);
+    }
 }
 
 void fetch_transfer_end_(struct transfer *t, int code) {
@@ -264,9 +306,7 @@ void fetch_transfer_end_(struct transfer *t, int code) {
         .redirects = (uint32_t)n_redirects,
         .connections = (uint32_t)n_connections,
     };
-    if (load.error == 0) {
-        load.error = complete(t, &load);
-    }
+    settle(t, &load);
     fetch_tell_(f, l, &load);
     free_transfer(t);
     memo_load_finish(l, load.error);

@@ -750,7 +750,7 @@ TEST_F(Fetch, BadOptionsAreRefused) {
 
     refused([&] { options_.size = 0; });
     refused([&] { options_.size = 8; });
-    refused([&] { options_.flags = 2; });
+    refused([&] { options_.flags = 4; });
     refused([&] { options_.timeout_ns = -1; });
     refused([&] { options_.connect_timeout_ns = -1; });
     options_.cache = &cache;

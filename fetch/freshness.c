@@ -1,0 +1,362 @@
+#include "fetch/freshness.h"
+
+#include <curl/curl.h>
+#include <string.h>
+#include <strings.h>
+
+#define SECOND_NS INT64_C(1000000000)
+
+// A part of a line.
+struct piece {
+    const char *data;
+    size_t size;
+};
+
+// ------------------------------------------------------------------ pieces
+
+static int is_space(char c) {
+    return c == ' ' || c == '\t';
+}
+
+static struct piece trim(struct piece p) {
+    while (p.size > 0 && is_space(p.data[0])) {
+        p.data++;
+        p.size--;
+    }
+    while (p.size > 0 && is_space(p.data[p.size - 1])) {
+        p.size--;
+    }
+    return p;
+}
+
+static int is(struct piece p, const char *name) {
+    return p.size == strlen(name) && strncasecmp(p.data, name, p.size) == 0;
+}
+
+// Cut off what comes before the first c, and c; all of it, if there is none.
+static struct piece cut(struct piece *rest, char c) {
+    struct piece first = *rest;
+    const char *end = memchr(rest->data, c, rest->size);
+
+    if (end != NULL) {
+        first.size = (size_t)(end - rest->data);
+        rest->data = end + 1;
+        rest->size -= first.size + 1;
+    } else {
+        rest->data += rest->size;
+        rest->size = 0;
+    }
+    return first;
+}
+
+// The size of the quoted string that p begins with; 0 if it doesn't.
+static size_t quoted_size(struct piece p) {
+    if (p.size == 0 || p.data[0] != '"') {
+        return 0;
+    }
+    for (size_t i = 1; i < p.size; i++) {
+        if (p.data[i] == '\\') {
+            i++;
+        } else if (p.data[i] == '"') {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+// Cut off the next element of a list.  Commas in quotes don't end it; a quote
+// that nothing closes isn't one.
+static struct piece cut_element(struct piece *list) {
+    struct piece element = *list;
+
+    for (size_t i = 0; i < list->size; i++) {
+        struct piece from = {list->data + i, list->size - i};
+        size_t quoted = quoted_size(from);
+
+        if (quoted != 0) {
+            i += quoted - 1;
+        } else if (list->data[i] == ',') {
+            element.size = i;
+            list->data += i + 1;
+            list->size -= i + 1;
+            return trim(element);
+        }
+    }
+    list->data += list->size;
+    list->size = 0;
+    return trim(element);
+}
+
+// Take the quotes off, if there are any around it.
+static struct piece unquote(struct piece p) {
+    if (p.size != 0 && quoted_size(p) == p.size) {
+        p.data++;
+        p.size -= 2;
+    }
+    return p;
+}
+
+// A number of seconds: digits.  Any that is too large is INT64_MAX; what is no
+// number is FETCH_UNSAID.
+static int64_t seconds(struct piece p) {
+    int64_t n = 0;
+
+    if (p.size == 0) {
+        return FETCH_UNSAID;
+    }
+    for (size_t i = 0; i < p.size; i++) {
+        int digit = p.data[i] - '0';
+
+        if (digit < 0 || digit > 9) {
+            return FETCH_UNSAID;
+        }
+        n = n > (INT64_MAX - digit) / 10 ? INT64_MAX : n * 10 + digit;
+    }
+    return n;
+}
+
+// ------------------------------------------------------------------ fields
+
+// Of several the first counts.
+static void take_first(int64_t *to, int64_t value) {
+    if (*to == FETCH_UNSAID) {
+        *to = value;
+    }
+}
+
+static void take_directive(struct fetch_said *said, struct piece directive) {
+    struct piece value = directive;
+    struct piece name = trim(cut(&value, '='));
+    int64_t n = seconds(unquote(trim(value)));
+
+    if (is(name, "max-age")) {
+        // A time that can't be read is over.
+        take_first(&said->max_age_s, n == FETCH_UNSAID ? 0 : n);
+    } else if (is(name, "stale-while-revalidate")) {
+        take_first(&said->stale_while_revalidate_s, n == FETCH_UNSAID ? 0 : n);
+    } else if (is(name, "stale-if-error")) {
+        take_first(&said->stale_if_error_s, n == FETCH_UNSAID ? 0 : n);
+    } else if (is(name, "no-store")) {
+        said->no_store = 1;
+    } else if (is(name, "no-cache")) {
+        // Also one for some fields alone: it may be taken for one for all.
+        said->no_cache = 1;
+    } else if (is(name, "must-revalidate")) {
+        said->must_revalidate = 1;
+    }
+}
+
+static void take_control(struct fetch_said *said, struct piece list) {
+    said->has_control = 1;
+    while (list.size != 0) {
+        take_directive(said, cut_element(&list));
+    }
+}
+
+static void take_vary(struct fetch_said *said, struct piece list) {
+    // All requests of a fetch are alike in every field that they could vary by.
+    while (list.size != 0) {
+        said->varies |= is(cut_element(&list), "*");
+    }
+}
+
+// Take a text as it is, unless it is too long or has what no field may have.
+static void take_text(char *to, size_t to_size, struct piece text) {
+    int ok = to[0] == '\0' && text.size < to_size;
+
+    for (size_t i = 0; ok && i < text.size; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+
+        ok = c >= 0x20 && c != 0x7f;
+    }
+    if (ok) {
+        memcpy(to, text.data, text.size);
+        to[text.size] = '\0';
+    }
+}
+
+// A date in any of the forms of HTTP; -1: it is none.
+static int64_t date_of(struct piece text) {
+    char copy[64] = "";
+
+    take_text(copy, sizeof copy, text);
+    // "0" is often meant to be in the past; libcurl's other forms are
+    // tolerated.
+    return copy[0] == '\0' ? -1 : (int64_t)curl_getdate(copy, NULL);
+}
+
+static void take_field(struct fetch_header *h, struct piece name,
+                       struct piece value) {
+    if (is(name, "Cache-Control")) {
+        take_control(&h->said, value);
+        h->is_control = 1;
+    } else if (is(name, "Expires") && !h->has_expires) {
+        h->has_expires = 1;
+        h->expires = date_of(value);
+    } else if (is(name, "Date") && !h->has_date) {
+        h->date = date_of(value);
+        h->has_date = h->date >= 0;
+    } else if (is(name, "Age") && !h->has_age) {
+        int64_t age = seconds(cut_element(&value));
+
+        h->age_s = age == FETCH_UNSAID ? 0 : age;
+        h->has_age = 1;
+    } else if (is(name, "Vary")) {
+        take_vary(&h->said, value);
+    } else if (is(name, "ETag")) {
+        take_text(h->etag, sizeof h->etag, value);
+    } else if (is(name, "Last-Modified")) {
+        take_text(h->last_modified, sizeof h->last_modified, value);
+    }
+}
+
+// ----------------------------------------------------------------- a header
+
+// Begin the header of another response.  Of the one before, if it was a
+// redirect, the terms count; not if it was an interim response, or a proxy's.
+static void begin(struct fetch_header *h, struct piece line) {
+    struct fetch_terms before = h->before;
+    int has_before = h->has_before;
+
+    if (h->status >= 300 && h->status <= 399) {
+        struct fetch_terms terms = fetch_terms_of_(&h->said, h->age_s);
+
+        before = has_before ? fetch_terms_join_(&before, &terms) : terms;
+        has_before = 1;
+    }
+    memset(h, 0, sizeof *h);
+    h->before = before;
+    h->has_before = has_before;
+    h->is_open = 1;
+    h->said.max_age_s = FETCH_UNSAID;
+    h->said.stale_while_revalidate_s = FETCH_UNSAID;
+    h->said.stale_if_error_s = FETCH_UNSAID;
+    h->said.expires_in_s = FETCH_UNSAID;
+    cut(&line, ' ');
+    h->status = (int)(seconds(cut(&line, ' ')) % 1000);
+}
+
+static void end(struct fetch_header *h, int64_t now) {
+    int64_t date = h->has_date ? h->date : now;
+
+    h->is_open = 0;
+    if (h->has_expires) {
+        // What is no date is over, as are those before this response.
+        h->said.expires_in_s = h->expires > date ? h->expires - date : 0;
+    }
+}
+
+void fetch_header_take_(struct fetch_header *h, const char *line, size_t size,
+                        int64_t now) {
+    struct piece text = {line, size};
+
+    while (text.size > 0 && (text.data[text.size - 1] == '\n' ||
+                             text.data[text.size - 1] == '\r')) {
+        text.size--;
+    }
+    if (!h->is_open) {
+        if (text.size >= 5 && memcmp(text.data, "HTTP/", 5) == 0) {
+            begin(h, text);
+        }
+    } else if (text.size == 0) {
+        end(h, now);
+    } else if (is_space(text.data[0])) {
+        // An old way to go on with the line before.
+        if (h->is_control) {
+            take_control(&h->said, text);
+        }
+    } else {
+        struct piece value = text;
+        struct piece name = cut(&value, ':');
+
+        h->is_control = 0;
+        take_field(h, name, trim(value));
+    }
+}
+
+// ------------------------------------------------------------------- terms
+
+int64_t fetch_add_ns_(int64_t a_ns, int64_t b_ns) {
+    return a_ns > INT64_MAX - b_ns ? INT64_MAX : a_ns + b_ns;
+}
+
+static int64_t to_ns(int64_t s) {
+    return s > INT64_MAX / SECOND_NS ? INT64_MAX : s * SECOND_NS;
+}
+
+static int64_t or_none(int64_t said) {
+    return said == FETCH_UNSAID ? 0 : said;
+}
+
+// What is left of a span, of which age_ns is over.  For ever is for ever.
+static int64_t left_of(int64_t span_ns, int64_t age_ns) {
+    return span_ns == INT64_MAX ? span_ns
+           : span_ns > age_ns   ? span_ns - age_ns
+                                : 0;
+}
+
+void fetch_said_update_(struct fetch_said *said, const struct fetch_said *now) {
+    int64_t expires_in_s = now->expires_in_s != FETCH_UNSAID
+                               ? now->expires_in_s
+                               : said->expires_in_s;
+    int varies = said->varies | now->varies;
+
+    if (now->has_control) {
+        *said = *now;
+    }
+    said->expires_in_s = expires_in_s;
+    said->varies = varies != 0;
+}
+
+void fetch_terms_later_(struct fetch_terms *terms, int64_t ns) {
+    if (terms->error_ns != FETCH_UNSAID && terms->fresh_ns != FETCH_UNSAID &&
+        ns > terms->fresh_ns) {
+        terms->error_ns = left_of(terms->error_ns, ns - terms->fresh_ns);
+    }
+    if (terms->fresh_ns != FETCH_UNSAID) {
+        terms->fresh_ns = left_of(terms->fresh_ns, ns);
+        terms->usable_ns = left_of(terms->usable_ns, ns);
+    }
+}
+
+struct fetch_terms fetch_terms_of_(const struct fetch_said *said,
+                                   int64_t age_s) {
+    struct fetch_terms terms = {said->no_store, FETCH_UNSAID, FETCH_UNSAID,
+                                FETCH_UNSAID};
+    int64_t life_s =
+        said->max_age_s != FETCH_UNSAID ? said->max_age_s : said->expires_in_s;
+
+    if (said->stale_if_error_s != FETCH_UNSAID) {
+        terms.error_ns = to_ns(said->stale_if_error_s);
+    }
+    if (life_s != FETCH_UNSAID) {
+        terms.fresh_ns = to_ns(life_s);
+        terms.usable_ns = fetch_add_ns_(
+            terms.fresh_ns, to_ns(or_none(said->stale_while_revalidate_s)));
+    }
+    if (said->no_cache || said->no_store || said->varies) {
+        terms.fresh_ns = terms.usable_ns = terms.error_ns = 0;
+    }
+    if (said->must_revalidate) {
+        terms.usable_ns = terms.fresh_ns;
+        terms.error_ns = 0;
+    }
+    fetch_terms_later_(&terms, to_ns(age_s));
+    return terms;
+}
+
+static int64_t lesser_said(int64_t a, int64_t b) {
+    return a == FETCH_UNSAID ? b : b == FETCH_UNSAID || a < b ? a : b;
+}
+
+struct fetch_terms fetch_terms_join_(const struct fetch_terms *a,
+                                     const struct fetch_terms *b) {
+    struct fetch_terms both = {
+        a->no_store || b->no_store,
+        lesser_said(a->fresh_ns, b->fresh_ns),
+        lesser_said(a->usable_ns, b->usable_ns),
+        lesser_said(a->error_ns, b->error_ns),
+    };
+
+    return both;
+}
