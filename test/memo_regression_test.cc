@@ -3,8 +3,11 @@
 // memo_regression_time_test.cc.  A comment names the report that told of it.
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -760,6 +763,39 @@ TEST_P(Regression, AValueStoredTwiceIsCountedOnce) {
     cache.Invalidate("k");
     EXPECT_EQ(cache.Stats().bytes, 0u);
 }
+
+#if !defined(__SANITIZE_THREAD__)  // its own locks don't survive a fork
+// 40.  A process that forked during loads had their keys locked in the child for
+// ever: no cache had an answer to that.
+TEST_P(Regression, AForkDuringALoadLeavesNoKeyLockedAndNobodyWaiting) {
+    PendingCache cache(GetParam());
+    EXPECT_EQ(cache.Put("resident", "v"), 0);
+    memo_load *l = cache.Start("k");
+    Answers before;
+    EXPECT_EQ(before.Ask(cache, "k"), 0);
+    fflush(nullptr);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60);
+        Answers after;
+        EXPECT_EQ(cache.Peek("resident"), Hit("v"));
+        EXPECT_EQ(after.Ask(cache, "k"), 0);
+        EXPECT_EQ(before.last_error, int(MEMO_EFORKED));
+        EXPECT_EQ(cache.loads, 2);
+        PendingCache::Finish(cache.last, "child's");
+        EXPECT_EQ(after.values, 1);
+        EXPECT_EQ(cache.Peek("k"), Hit("child's"));
+        _exit(HasFailure() ? 1 : 0);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(cache.loads, 1);
+    PendingCache::Finish(l, "parent's");
+    EXPECT_EQ(before.values, 1);
+    EXPECT_EQ(cache.Peek("k"), Hit("parent's"));
+}
+#endif
 
 // 41.  Each his own deadline, signals, and wake-ups that mean nothing.
 TEST_P(Regression, DeadlinesOfOneFlightAreEachTheirOwn) {
