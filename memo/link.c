@@ -590,10 +590,12 @@ static size_t links_size(size_t n) {
 }
 
 struct links *memo_links_new_(struct memo *m, size_t n) {
-    struct links *links = memo_alloc_(m, links_size(n));
+    struct links *links =
+        n > UINT32_MAX ? NULL : memo_alloc_(m, links_size(n));
 
     if (links != NULL) {
         memset(links, 0, links_size(n));
+        links->room = (uint32_t)n;
         links->oldest = UINT64_MAX;
         links->until_ns = MEMO_NEVER;
         SYNC_INIT(&links->held, 0);
@@ -612,7 +614,7 @@ void memo_links_add_(struct links *links, struct source *source,
 }
 
 size_t memo_links_bytes_(const struct memo *m, const struct links *links) {
-    return memo_good_size_(m, links_size(links->n));
+    return memo_good_size_(m, links_size(links->room));
 }
 
 void memo_links_free_(struct memo *m, struct links *links) {
@@ -624,7 +626,7 @@ void memo_links_free_(struct memo *m, struct links *links) {
     for (i = 0; i < links->n; i++) {
         memo_source_unref_(m, links->link[i].source);
     }
-    memo_dealloc_(m, links, links_size(links->n));
+    memo_dealloc_(m, links, links_size(links->room));
 }
 
 int memo_link_holds_(struct source *source, uint64_t as_of) {

@@ -46,7 +46,7 @@ struct link {
 struct links {
     // Const after init.
     struct sources *all;
-    size_t n;          // at least 1
+    uint32_t n, room;  // at least 1, once it is attached
     uint64_t oldest;   // the least as_of
     int64_t until_ns;  // what it was made from is no longer fresh then
     // Atomic: when all links have last been seen to hold; where there are many.

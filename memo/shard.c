@@ -256,7 +256,8 @@ static void sweep_one(struct shard *s, struct table_place place,
                       struct entry *e, void *arg) {
     (void)arg;
     if (!is_valid(s, e)) {
-        drop(s, place, e, MEMO_CLEARED);
+        drop(s, place, e,
+             is_of_this_generation(s, e) ? MEMO_INVALIDATED : MEMO_CLEARED);
     }
 }
 

@@ -38,6 +38,7 @@ class Scenario {
         options.load_many = LoadMany;
         options.allocator = &hook;
         options.listener = &listener;
+        options.flags = MEMO_DEPEND_AUTO;
         memo_clock clock = clock_.Hook();
         options.clock = &clock;
         options.ttl_ns = 10000;
@@ -55,6 +56,7 @@ class Scenario {
         }
         GetPutAndForget();
         LoadInEveryWay();
+        LinkInEveryWay();
         WaitInEveryWay();
         ManyAtOnce();
         PassTime();
@@ -117,6 +119,12 @@ class Scenario {
         if (key == "nothing") {
             return memo_load_not_found(l);
         }
+        if (key.compare(0, 4, "tag:") == 0) {
+            return AnswerWithTags(l, key.substr(4));
+        }
+        if (key.find(':') == 4) {
+            return AnswerFrom(l, key.substr(0, 4), key.substr(5));
+        }
         if (key == "passes") {
             memo_load_pass(l);
         }
@@ -132,6 +140,76 @@ class Scenario {
             return MEMO_PENDING;
         }
         return memo_load_return(l, value.data(), value.size());
+    }
+
+    // Tags before the value, or after it; many of them.
+    int AnswerWithTags(memo_load *l, const std::string &how) {
+        int error = how == "late" ? objects_->Adopt(l, "value") : 0;
+        for (int i = 0; i < (how == "many" ? 20 : 1) && error == 0; i++) {
+            std::string tag = "t" + std::to_string(i);
+            error = memo_load_add_tag(l, tag.data(), tag.size());
+        }
+        if (error == 0 && how == "fails") {
+            return MEMO_ENOENT;
+        }
+        return error != 0 || how == "late" ? error
+                                           : objects_->Adopt(l, "value");
+    }
+
+    // A value made from another.
+    int AnswerFrom(memo_load *l, const std::string &how,
+                   const std::string &key) {
+        memo_value v;
+        int error = how == "from" ? memo_load_get(l, key.data(), key.size(),
+                                                  nullptr, &v)
+                                  : memo_get(m_, key.data(), key.size(), &v);
+        if (error == 0 && how == "held") {
+            error = memo_load_depend(l, &v);
+        }
+        if (error == 0) {
+            error = memo_load_return(l, v.data, v.size);
+        }
+        memo_release(&v);
+        return error;
+    }
+
+    void InvalidateTag(const char *tag) {
+        int error = memo_invalidate_tag(m_, tag, strlen(tag));
+        memo_value v;
+        Check(error);
+        for (const char *key : {"tag:early", "from:tag:many", "held:tag:late",
+                                "auto:from:tag:early"}) {
+            int found = memo_peek(m_, key, strlen(key), &v);
+            EXPECT_TRUE(error != 0 || found == MEMO_ENOENT ||
+                        found == MEMO_ENOMEM)
+                << key;
+            memo_release(&v);
+        }
+    }
+
+    void LinkInEveryWay() {
+        const memo_bytes tags[] = {{"t0", 2}, {"u", 1}};
+        memo_put_options put = {};
+        put.size = sizeof(put);
+        put.tags = tags;
+        put.n_tags = 2;
+        for (int i = 0; i < 2; i++) {
+            for (const char *key :
+                 {"tag:late", "tag:early", "tag:many", "from:tag:many",
+                  "held:tag:late", "auto:from:tag:early"}) {
+                Get(key);
+            }
+            memo_value v;
+            int error = memo_get(m_, "tag:fails", 9, &v);
+            EXPECT_TRUE(error == MEMO_ENOENT || error == MEMO_ENOMEM);
+            memo_release(&v);
+            InvalidateTag("t0");
+            Check(memo_put_with(m_, "put", 3, "v", 1, &put));
+            for (int n = 0; n < 100; n++) {
+                std::string key = "absent" + std::to_string(n);
+                EXPECT_EQ(memo_invalidate(m_, key.data(), key.size()), 0);
+            }
+        }
     }
 
     void Get(const std::string &key) {
