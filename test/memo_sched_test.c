@@ -25,6 +25,10 @@ static sync_atomic_u32 n_users;  // who takes it to zero frees the cache
 static sync_atomic_u32 n_loads;
 static sync_atomic_u32 epoch;
 
+// What the listener was told: all plain, for the calls come one at a time.
+static uint32_t n_told, last_told;
+static int listens;
+
 static void *alloc(void *state, size_t size) {
     (void)state;
     return sync_alloc(size);
@@ -49,17 +53,42 @@ static int load(void *arg, struct memo_load *l) {
     return memo_load_return(l, &value, sizeof value);
 }
 
+static int load_numbered(void *arg, struct memo_load *l) {
+    uint32_t value = SYNC_ADD(&n_loads, 1) + 1;
+    (void)arg;
+    return memo_load_return(l, &value, sizeof value);
+}
+
+static void removed(void *state, enum memo_cause cause, const void *key,
+                    size_t key_size, const struct memo_value *v) {
+    uint32_t value;
+    (void)state;
+    (void)key;
+    (void)key_size;
+    SYNC_DATA_READ(v->data);
+    memcpy(&value, v->data, sizeof value);
+    SYNC_DATA_WRITE(&n_told);
+    n_told++;
+    // A rejected result was never in the line of those that were resident.
+    if (cause != MEMO_REJECTED) {
+        SCHED_ASSERT(value > last_told);
+        last_told = value;
+    }
+}
+
 static struct memo *make(const struct scene *scene) {
     static const uint64_t seed[4] = {1, 2, 3, 4};
     struct memo *m = NULL;
     struct memo_allocator allocator = {.alloc = alloc, .free = release};
     struct memo_clock clock = {now, NULL};
+    struct memo_listener listener = {removed, NULL};
     struct memo_options options = {.size = sizeof options,
-                                   .load = load,
+                                   .load = listens ? load_numbered : load,
                                    .allocator = &allocator,
                                    .clock = &clock,
                                    .hash_seed = seed,
                                    .engine = scene->engine,
+                                   .listener = listens ? &listener : NULL,
                                    .shards = 1};
     SCHED_ASSERT(memo_new(&options, &m) == 0);
     return m;
@@ -70,6 +99,7 @@ static void setup(void *arg) {
     SYNC_INIT(&n_users, (uint32_t)scene->n_threads);
     SYNC_INIT(&n_loads, 0);
     SYNC_INIT(&epoch, 0);
+    listens = 0;
     memo = make(scene);
 }
 
@@ -151,6 +181,29 @@ static void hit_or_reclaim(void *arg, int id) {
     leave();
 }
 
+// Each value that leaves is told once, in order, by one thread at a time.
+static void setup_listener(void *arg) {
+    const struct scene *scene = arg;
+    SYNC_INIT(&n_users, (uint32_t)scene->n_threads);
+    SYNC_INIT(&n_loads, 0);
+    n_told = 0;
+    last_told = 0;
+    listens = 1;
+    memo = make(scene);
+    listens = 0;
+}
+
+static void get_and_remove(void *arg, int id) {
+    (void)arg;
+    (void)get();
+    if (id == 0) {
+        SCHED_ASSERT(memo_clear(memo) == 0);
+        (void)get();
+    }
+    SCHED_ASSERT(memo_invalidate(memo, "k", 1) == 0);
+    leave();
+}
+
 // V1: values outlive their cache, and the last of them takes it along.
 static void hold_longer(void *arg, int id) {
     struct memo_value v;
@@ -167,6 +220,11 @@ static void check(void *arg) {
     memo_free(make(&lock2));
     // The records of pins stay, and this thread's wish to give its own up.
     SCHED_ASSERT(sched_live_blocks() <= (int)sync_pin_records() + 1);
+}
+
+static void check_told(void *arg) {
+    check(arg);
+    SCHED_ASSERT(n_told == SYNC_LOAD(&n_loads));
 }
 
 #define BOUNDED(n) \
@@ -200,6 +258,18 @@ SCHED_CASES(
      BOUNDED(2)},
     {"HoldLongerLockThree",
      {3, setup_resident, hold_longer, check, &lock3},
+     DEEP},
+    {"ListenerLock",
+     {2, setup_listener, get_and_remove, check_told, &lock2},
+     BOUNDED(2)},
+    {"ListenerLockDeep",
+     {2, setup_listener, get_and_remove, check_told, &lock2},
+     DEEP},
+    {"ListenerLockThree",
+     {3, setup_listener, get_and_remove, check_told, &lock3},
+     DEEP},
+    {"ListenerMonitor",
+     {2, setup_listener, get_and_remove, check_told, &monitor2},
      DEEP},
     {"GetMonitor", {2, setup, get_once, check, &monitor2}, BOUNDED(1)},
     {"GetMonitorDeep", {2, setup, get_once, check, &monitor2}, DEEP},
