@@ -30,6 +30,8 @@ const char cli_help[] =
     "      --max-redirects=N follow so many redirects (default 10)\n"
     "      --json            print the results as JSON\n"
     "      --timeline=FILE   draw who waited for what, as SVG, in FILE\n"
+    "      --metrics=FILE    write what the cache counted, as Prometheus reads\n"
+    "                        it, to FILE\n"
     "  -q, --quiet           print only the summary; no progress bar\n"
     "      --demo            show what memo is for, on a web server of its "
     "own\n"
@@ -50,6 +52,7 @@ enum {
     OPTION_MAX_REDIRECTS,
     OPTION_JSON,
     OPTION_TIMELINE,
+    OPTION_METRICS,
     OPTION_DEMO,
 };
 
@@ -64,6 +67,7 @@ static const struct option long_options[] = {
     {"max-redirects", required_argument, NULL, OPTION_MAX_REDIRECTS},
     {"json", no_argument, NULL, OPTION_JSON},
     {"timeline", required_argument, NULL, OPTION_TIMELINE},
+    {"metrics", required_argument, NULL, OPTION_METRICS},
     {"quiet", no_argument, NULL, 'q'},
     {"demo", no_argument, NULL, OPTION_DEMO},
     {"help", no_argument, NULL, 'h'},
@@ -169,6 +173,9 @@ static int take_option(struct cli_options *o, int option) {
         case OPTION_TIMELINE:
             o->timeline = optarg;
             return 0;
+        case OPTION_METRICS:
+            o->metrics = optarg;
+            return 0;
         case OPTION_JSON:
             o->is_json = 1;
             return 0;
@@ -206,7 +213,8 @@ static int check_demo(const struct cli_options *o) {
     if (o->is_demo &&
         (o->n_urls > 0 || o->n_inputs > 0 || o->n_jobs != 0 ||
          o->n_times != 0 || o->is_json || o->is_quiet || o->timeout_ns != 0 ||
-         o->max_bytes != 0 || o->max_redirects != 0)) {
+         o->max_bytes != 0 || o->max_redirects != 0 ||
+         o->metrics != NULL)) {
         cli_complain("--demo goes with no URLs, and no option but --timeline");
         return -1;
     }

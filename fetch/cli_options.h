@@ -18,6 +18,7 @@ struct cli_options {
     uint64_t max_bytes;     // 0: the default
     int32_t max_redirects;  // as in struct fetch_options
     const char *timeline;   // the name of a file, or NULL
+    const char *metrics;    // likewise
     int is_quiet;
     int is_tacit;  // not even failures are told; only for --demo
     int is_json;

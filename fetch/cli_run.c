@@ -265,6 +265,30 @@ static int set_up(struct cli_run *r, const struct cli_options *o,
     return 0;
 }
 
+// Keep what the cache has counted, as text.
+static int take_metrics(struct cli_run *r) {
+    struct memo *cache = fetch_memo(r->fetch);
+    const char *name = "memofetch";
+    size_t size = 0;
+    int error = memo_stats_prometheus(&cache, &name, 1, NULL, 0, &size);
+
+    // Loads that were broken off may count yet, and numbers grow.
+    while (error == MEMO_ENOSPC) {
+        free(r->metrics);
+        size += size / 8;
+        r->metrics = malloc(size);
+        error = r->metrics == NULL
+                    ? (int)MEMO_ENOMEM
+                    : memo_stats_prometheus(&cache, &name, 1, r->metrics, size,
+                                            &size);
+    }
+    if (error != 0) {
+        cli_complain("out of memory");
+        return CLI_OUT_OF_MEMORY;
+    }
+    return 0;
+}
+
 int cli_run(struct cli_run *r, const struct cli_options *o,
             struct cli_urls *urls, struct cli_out *out, const char *proxy) {
     uint32_t n_times = o->n_times != 0 ? o->n_times : 1;
@@ -285,6 +309,9 @@ int cli_run(struct cli_run *r, const struct cli_options *o,
     int error = set_up(r, o, proxy);
     if (error == 0) {
         error = make_all(r);
+    }
+    if (error == 0 && o->metrics != NULL) {
+        error = take_metrics(r);
     }
     // What is still on its way, after a signal, nobody waits for.
     fetch_free(r->fetch);
@@ -314,6 +341,7 @@ int cli_run_exit_code(const struct cli_run *r) {
 void cli_run_free(struct cli_run *r) {
     free(r->requests);
     free(r->loads);
+    free(r->metrics);
     sync_note_free(r->note);
     if (r->wake_fd[0] >= 0) {
         close(r->wake_fd[0]);

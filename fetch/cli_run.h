@@ -75,7 +75,8 @@ struct cli_run {
 
     // Owned by the main thread.
     int64_t end_ns;
-    int signal;  // that broke it off, or 0
+    int signal;     // that broke it off, or 0
+    char *metrics;  // what the cache counted, if that is asked for, or NULL
 };
 
 // Make the requests for each URL of urls, options->n_times over.  Return 0 when

@@ -52,7 +52,8 @@ static void report(const struct cli_run *r, const struct cli_options *o) {
 }
 
 static int fetch_urls(const struct cli_options *o, struct cli_urls *urls,
-                      struct cli_out *out, struct cli_out *timeline) {
+                      struct cli_out *out, struct cli_out *timeline,
+                      struct cli_out *metrics) {
     struct cli_run r;
     int exit_code = cli_run(&r, o, urls, out, NULL);
 
@@ -60,6 +61,9 @@ static int fetch_urls(const struct cli_options *o, struct cli_urls *urls,
         report(&r, o);
         if (timeline->file != NULL) {
             cli_timeline_print(&r, timeline);
+        }
+        if (metrics->file != NULL) {
+            cli_out_printf(metrics, "%s", r.metrics);
         }
         exit_code =
             r.signal != 0 ? CLI_SIGNAL + r.signal : cli_run_exit_code(&r);
@@ -80,10 +84,14 @@ static void take_exit_code(int *exit_code, int other) {
 static int do_what_is_asked(const struct cli_options *o, struct cli_out *out) {
     struct cli_urls urls = {0};
     struct cli_out timeline = {0};
+    struct cli_out metrics = {0};
     int exit_code = CLI_OK;
 
     // What can't be written is said before the work, not after it.
     if (o->timeline != NULL && cli_out_open(&timeline, o->timeline) != 0) {
+        exit_code = CLI_CANNOT_WRITE;
+    }
+    if (o->metrics != NULL && cli_out_open(&metrics, o->metrics) != 0) {
         exit_code = CLI_CANNOT_WRITE;
     }
     if (o->is_demo) {
@@ -91,11 +99,15 @@ static int do_what_is_asked(const struct cli_options *o, struct cli_out *out) {
     } else {
         cli_urls_read(&urls, o, &exit_code);
         if (urls.n_list != 0) {
-            take_exit_code(&exit_code, fetch_urls(o, &urls, out, &timeline));
+            take_exit_code(&exit_code,
+                           fetch_urls(o, &urls, out, &timeline, &metrics));
         }
         cli_urls_free(&urls);
     }
     if (timeline.file != NULL && cli_out_close(&timeline) != 0) {
+        cli_fail(&exit_code, CLI_CANNOT_WRITE);
+    }
+    if (metrics.file != NULL && cli_out_close(&metrics) != 0) {
         cli_fail(&exit_code, CLI_CANNOT_WRITE);
     }
     return exit_code;

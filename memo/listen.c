@@ -62,7 +62,7 @@ void memo_note_removed_owned_(struct shard *s, struct entry *e,
 }
 
 void memo_note_rejected_owned_(struct shard *s, struct entry *e) {
-    if (is_value(e) && !s->closed) {
+    if (is_value(e)) {
         add_news(s, e, MEMO_REJECTED);
     }
 }

@@ -142,6 +142,32 @@ TEST_P(Listener, IsToldOfEviction) {
     EXPECT_EQ(keys.size(), 90u);
 }
 
+// By a tag, or by a key that it was made from, whoever finds out.
+TEST_P(Listener, IsToldOfWhatHungOnSomething) {
+    Ear ear;
+    Cache cache(
+        GetParam(),
+        [](memo_load *l) {
+            EXPECT_EQ(memo_load_add_tag(l, "t", 1), 0);
+            if (KeyOf(l) == "made") {
+                EXPECT_EQ(memo_load_depend_key(l, "from", 4), 0);
+            }
+            return LoadInBrackets(l);
+        },
+        ear.Listening());
+    cache.Get("a");
+    cache.Get("made");
+    EXPECT_EQ(cache.Invalidate("from"), 0);
+    EXPECT_EQ(cache.Get("made"), Loaded("<made>"));
+    EXPECT_EQ(ear.Await(1)[0], (Told{MEMO_INVALIDATED, "made", "<made>"}));
+    EXPECT_EQ(memo_invalidate_tag(cache, "t", 1), 0);
+    EXPECT_EQ(cache.Put("a", "new"), 0);  // not replaced: it was gone
+    EXPECT_EQ(ear.Await(2)[1], (Told{MEMO_INVALIDATED, "a", "<a>"}));
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    EXPECT_EQ(ear.Count(), 4u);
+    EXPECT_EQ(cache.Stats().invalidated, 2u);
+}
+
 TEST_P(Listener, IsToldOfExpiryByReadersAndByUpkeep) {
     Ear ear;
     TimedCache cache(GetParam(), ear.Listening([](memo_options *o) {
@@ -337,6 +363,32 @@ TEST_P(Listener, NothingIsLockedWhileItRuns) {
     remover.join();
     closer.join();
     EXPECT_EQ(ear.Count(), 102u);
+}
+
+// Also of what is told by another thread, and has been put back in between.
+TEST_P(Listener, ClosingWaitsUntilAllIsTold) {
+    for (int round = 0; round < 100; round++) {
+        Ear ear;
+        Cache cache(GetParam(), LoadInBrackets,
+                    ear.Listening(LetDestructorsWait));
+        ear.then = [&](const Told &, const memo_value *) {
+            for (int i = 0; i < round % 10; i++) {
+                std::this_thread::yield();
+            }
+        };
+        for (int i = 0; i < 10; i++) {
+            cache.Put(Key(i), "v");
+        }
+        std::thread other([&] {
+            for (int i = 0; i < 5; i++) {
+                cache.Invalidate(Key(i));
+            }
+        });
+        cache.Invalidate(Key(9));
+        other.join();
+        EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+        EXPECT_EQ(ear.Count(), 10u);
+    }
 }
 
 TEST_P(Listener, ClosingGivesUpAtItsDeadline) {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fetch/origin.h"
+#include "test/support/exposition.h"
 
 namespace {
 
@@ -332,6 +333,34 @@ TEST_F(Memofetch, ATestOfJsonThatFailsWhenItShould) {
                             "{\"a\n\": 1}", "{\"a\" 1}"}) {
         EXPECT_FALSE(Json::IsValid(bad)) << bad;
     }
+}
+
+// -------------------------------------------------------------- the counts
+
+TEST_F(Memofetch, MetricsAreWhatTheCacheCounted) {
+    Result r = Run({"-q", "-j", "1", "-n", "3", "--metrics", TempFile("prom"),
+                    Url("/page/1"), Url("/status/500")});
+    Exposition counts(ReadFile(TempFile("prom")));
+    Exposition::Labels label = {{"cache", "memofetch"}};
+
+    EXPECT_EQ(r.code, 22);
+    EXPECT_EQ(counts.Value("memo_hits_total", label), 2);
+    EXPECT_EQ(counts.Value("memo_loads_total", label), 4);
+    EXPECT_EQ(counts.Value("memo_load_failures_total", label), 3);
+    EXPECT_EQ(counts.Value("memo_load_seconds_count", label), 4);
+    EXPECT_GT(counts.Value("memo_load_seconds_sum", label), 0);
+    EXPECT_EQ(counts.Value("memo_entries", label), 1);
+}
+
+TEST_F(Memofetch, MetricsThatCannotBeWrittenAreTold) {
+    Result r = Run({"-q", "--metrics", "/dev/full", Url("/page/1")});
+    EXPECT_EQ(r.code, 23);
+    EXPECT_EQ(r.err, "memofetch: /dev/full: No space left on device\n");
+
+    r = Run({"-q", "--metrics", "/nonexistent/x.prom", Url("/page/1")});
+    EXPECT_EQ(r.code, 23);
+    EXPECT_EQ(r.err,
+              "memofetch: /nonexistent/x.prom: No such file or directory\n");
 }
 
 // -------------------------------------------------------------- the picture
@@ -781,7 +810,8 @@ TEST_F(Memofetch, HelpFitsTheScreen) {
     }
     for (const char *option :
          {"-i,", "-j,", "-n,", "--timeout", "--max-bytes", "--max-redirects",
-          "--json", "--timeline", "-q,", "--demo", "-h,", "-V,"}) {
+          "--json", "--timeline", "--metrics", "-q,", "--demo", "-h,",
+          "-V,"}) {
         EXPECT_TRUE(Contains(r.out, option)) << option;
     }
 }
