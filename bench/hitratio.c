@@ -1,5 +1,6 @@
 // How much of what is asked for is there?  Real traces, asked of real bounded
-// caches through their public interface: whatever is missing is loaded and kept.
+// caches through their public interface: whatever is missing is loaded and
+// kept.
 //
 //     hitratio [OPTION]... [FOLDER]
 //
@@ -13,8 +14,8 @@
 //     service    of memo as a service would run it: with as many shards as it
 //                thinks fit, asked by several threads at once
 //
-// and by how many percent memo's is less than that of fifo.  A trace's figure is
-// the mean over its sizes, the last line's the mean over all traces.
+// and by how many percent memo's is less than that of fifo.  A trace's figure
+// is the mean over its sizes, the last line's the mean over all traces.
 //
 //     --only A,B  --skip A,B   which traces
 //     --threads N   of a service; 2

@@ -1,6 +1,6 @@
-// How much memory does an entry take up, beyond its key (16 bytes) and its value
-// (64)?  All told: header, table, policy, what the allocator adds, what is held
-// back for later.  Resident memory is compared before and after, each time in a
+// How much memory does an entry take up, beyond its key (16 bytes) and its
+// value (64)?  All told: header, table, policy, what the allocator adds, what is
+// held back for later.  Resident memory is compared before and after, each time in a
 // new process.
 //
 //     memory [--entries N] [--only A,B] [--json FILE]

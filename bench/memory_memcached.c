@@ -1,5 +1,5 @@
-// What memory.c does, of a memcached: one is started on a socket of its own, with
-// room for more than is stored.
+// What memory.c does, of a memcached: one is started on a socket of its own,
+// with room for more than is stored.
 //
 //     memory_memcached [--entries N] [--program PATH] [--json FILE]
 #include <signal.h>
@@ -70,7 +70,8 @@ static uint64_t store(FILE *f) {
     }
     fprintf(f, "stats\r\n");
     fflush(f);
-    while (fgets(line, sizeof(line), f) != NULL && strcmp(line, "END\r\n") != 0) {
+    while (fgets(line, sizeof(line), f) != NULL &&
+           strcmp(line, "END\r\n") != 0) {
         sscanf(line, "STAT curr_items %llu", &n);
     }
     return n;

@@ -12,8 +12,8 @@
 // would mix blocks of several, keep some back from every count, and have to be
 // emptied in all threads before an arena may go.
 //
-// LIFETIME: blocks counts what is in use, and 1 for the owner.  Whoever takes it
-// to 0 destroys the arena.
+// LIFETIME: blocks counts what is in use, and 1 for the owner.  Whoever takes
+// it to 0 destroys the arena.
 //
 //   ORDER(blocks)  acquire-release decrements of blocks: who takes it to 0 sees
 //                  all that others did with the arena, and destroys it.

@@ -12,13 +12,13 @@
 //     }
 //
 // What it is good for.  Sizes are exact: max_bytes counts what jemalloc's size
-// classes really take, which are closer together than malloc's multiples of 16
-// bytes with a header on each.  A cache doesn't share pages with the rest of the
-// program, so neither fragments the other, and its memory can be measured.  And
-// when it ends, all of it goes back to the system at once.
+// classes really take, and there is no header on each block.  A cache doesn't
+// share pages with the rest of the program, so neither fragments the other, and
+// its memory can be measured.  And when it ends, all of it goes back to the
+// system at once.
 //
-// Bazel target //memo:jemalloc; needs jemalloc 5, with statistics (as Debian and
-// Ubuntu have it).  Linking jemalloc may replace malloc in the whole program.
+// Bazel target //memo:jemalloc; needs jemalloc 5, as Debian and Ubuntu have it.
+// Linking jemalloc may replace malloc in the whole program.
 #ifndef MEMO_MEMO_JEMALLOC_H_
 #define MEMO_MEMO_JEMALLOC_H_
 
@@ -31,7 +31,8 @@ extern "C" {
 struct memo_jemalloc;  // an arena
 
 // Make an arena.  Return 0 and set *out; MEMO_EINVAL (out is NULL); or
-// MEMO_ENOMEM: no memory, or jemalloc has no arena left (there are about 2,000).
+// MEMO_ENOMEM: no memory, or jemalloc has no arena left (there are about
+// 2,000).
 //
 // Owner:   the caller, who ends it with memo_jemalloc_free().
 // Threads: any.

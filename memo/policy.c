@@ -34,9 +34,9 @@
 // ghost is used there, as when requests go to and fro through all keys, few of
 // those are admitted until that changes.
 //
-// If values count (options.policy), ages are divided by them, main is greedy dual
-// (victim.c), and what leaves the window unused goes over to main if it is worth
-// far more than what is there.
+// If values count (options.policy), ages are divided by them, main is greedy
+// dual (victim.c), and what leaves the window unused goes over to main if it is
+// worth far more than what is there.
 
 #define WINDOW_PERCENT_FIRST 5
 #define WINDOW_PERCENT_LEAST 1
@@ -247,8 +247,8 @@ static struct entry *window_oldest(const struct policy *p) {
     return e == p->admitted ? NULL : e;
 }
 
-// Whether e, which leaves the window and hasn't been used, is worth so much that
-// main should have it.
+// Whether e, which leaves the window and hasn't been used, is worth so much
+// that main should have it.
 static int is_precious(struct shard *s, const struct entry *e) {
     const struct values *v = s->policy->values;
     double least, mean;

@@ -144,8 +144,8 @@ void memo_policy_push_(struct shard *s, struct entry *e,
                        struct place_in_queue place);
 void memo_policy_unlink_(struct shard *s, struct entry *e);
 
-// Which entry of main, that isn't empty, goes next.  What has been used since it
-// was looked at last is given another round.
+// Which entry of main, that isn't empty, goes next.  What has been used since
+// it was looked at last is given another round.
 struct entry *memo_policy_victim_(struct shard *s);
 
 // Find out what e, about to be stored, is worth.

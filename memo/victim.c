@@ -16,8 +16,8 @@
 // S. Irani, USITS 1997; with frequencies: L. Cherkasova, HPL-98-69).  The least
 // rank goes first.  A hit changes no rank: it counts the use, and an entry that
 // has been used gets its new rank when it is about to go.  Ranks are set in
-// ascending order of inflation, so among entries of one value the oldest has the
-// least; and as values are kept apart by powers of two only, nearly so among
+// ascending order of inflation, so among entries of one value the oldest has
+// the least; and as values are kept apart by powers of two only, nearly so among
 // those of one list (CAMP: S. Ghandeharizadeh et al., Middleware 2014).
 
 #define MAX_STEPS 64  // for one eviction
