@@ -3,8 +3,8 @@
 //     report RESULTS FOLDER
 //
 // RESULTS is what the benchmarks write with --json, an object a line.  Into
-// FOLDER go hit.svg, hit-url.svg, stampede.svg and growth.svg, and report.html,
-// which has them all and the numbers, and needs no other file.
+// FOLDER go hit.svg, hit-url.svg, stampede.svg, growth.svg and memory.svg, and
+// report.html, which has them all and the numbers, and needs no other file.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,6 +322,62 @@ static struct chart growth_chart(void) {
     return c;
 }
 
+// How a system is called in charts; else as it calls itself.
+static const char *label_of(const char *system) {
+    int i;
+
+    for (i = 0; i < N_NAMES; i++) {
+        if (strcmp(names[i].system, system) == 0) {
+            return names[i].label;
+        }
+    }
+    return system;
+}
+
+// A panel for each power of ten of entries: a cache bounded by bytes holds about
+// as many as the others.
+static struct chart memory_chart(void) {
+    static char labels[CHART_PANELS][48];
+    struct chart c = {
+        .title = "Memory of an entry, beyond its key and value",
+        .subtitle = "Keys of 16 bytes, values of 64: header, table, policy, "
+                    "allocator. Less is better.",
+        .footer = "Logarithmic scale. Resident memory of a process that has "
+                  "nothing else; of Java, what is in use on the heap.",
+        .panel = {"", ""},
+        .unit = {CHART_BYTES, CHART_BYTES},
+        .n_series = 1,
+    };
+    int i, k;
+
+    for (i = 0; i < n_lines; i++) {
+        const char *system = string_of(lines[i], "system");
+        double size = round(log10(number_of(lines[i], "entries")));
+        struct chart_row *r;
+        char label[48];
+        if (!is(lines[i], "bench", "memory")) {
+            continue;
+        }
+        snprintf(label, sizeof(label), "%s entries",
+                 with_commas(pow(10, size)));
+        for (k = 0; k < CHART_PANELS && *c.panel[k] != '\0' &&
+                    strcmp(c.panel[k], label) != 0;
+             k++) {
+        }
+        if (k == CHART_PANELS) {
+            continue;
+        }
+        strcpy(labels[k], label);
+        c.panel[k] = labels[k];
+        r = chart_row(&c, label_of(system), string_of(lines[i], "about"));
+        r->ours = strncmp(system, "memo", 4) == 0 &&
+                  strcmp(system, "memcached") != 0;
+        r->mark[k][0].value = number_of(lines[i], "overhead_bytes");
+        r->rank = r->mark[k][0].value;
+    }
+    return c;
+}
+
 // --------------------------------------------------------------------- page
 
 static void cell(FILE *out, const char *text) {
@@ -470,7 +526,7 @@ static void any_chart(FILE *out, struct chart *c) {
     }
 }
 
-static void page(FILE *out, struct chart charts[4]) {
+static void page(FILE *out, struct chart charts[5]) {
     static const char *const stampede[] = {
         "system/system/s",
         "language/language/s",
@@ -572,6 +628,7 @@ static void page(FILE *out, struct chart charts[4]) {
     fputs("<h2>Churn</h2>\n", out);
     plain_table(out, "churn", churn, 6);
     fputs("<h2>Memory of an entry beyond its key and value</h2>\n", out);
+    any_chart(out, &charts[4]);
     plain_table(out, "memory", memory, 4);
     fputs("<h2>Hit ratios</h2>\n", out);
     plain_table(out, "hitratio", hitratio, 6);
@@ -603,8 +660,9 @@ static FILE *create(const char *folder, const char *name) {
 
 int main(int argc, char **argv) {
     static const char *const files[] = {"hit.svg", "hit-url.svg",
-                                        "stampede.svg", "growth.svg"};
-    static struct chart charts[4];
+                                        "stampede.svg", "growth.svg",
+                                        "memory.svg"};
+    static struct chart charts[5];
     FILE *f;
     int i;
 
@@ -617,7 +675,8 @@ int main(int argc, char **argv) {
     charts[1] = hit_chart(1);
     charts[2] = stampede_chart();
     charts[3] = growth_chart();
-    for (i = 0; i < 4; i++) {
+    charts[4] = memory_chart();
+    for (i = 0; i < 5; i++) {
         f = create(argv[2], files[i]);
         chart_draw(&charts[i], f);
         fclose(f);

@@ -95,8 +95,9 @@ printf 'cut off' >"$out/folder/few.u64"
 grep -q "isn't whole" "$out/none"
 
 mkdir "$out/report"
+cat "$out/memory.jsonl" "$out/get.jsonl" >>"$json"
 ./report "$json" "$out/report"
-for chart in hit hit-url stampede growth; do
+for chart in hit hit-url stampede growth memory; do
     grep -q '</svg>' "$out/report/$chart.svg"
 done
 grep -q '</html>' "$out/report/report.html"
