@@ -58,9 +58,12 @@
 #define TRUST_LEAST (ONE / 10)
 #define PROBE_PART 16
 
-// What a ghost, or an entry of the window not used, is taken to have been used.
+// What a ghost is taken to have been used; and an entry of the window that
+// hasn't been: as often as those like it are, at first and at least so much.
 #define USES_OF_GHOST 2
-#define USES_OF_UNUSED 0.25
+#define HOPE_FIRST (ONE / 4)
+#define HOPE_LEAST (ONE / 16)
+#define MEAN_PART 3  // and this part of the mean value is what it must exceed
 
 // A stamp is the clock divided so that the cache is about this many units
 // large.
@@ -247,6 +250,10 @@ static struct entry *window_oldest(const struct policy *p) {
     return e == p->admitted ? NULL : e;
 }
 
+static double uses_hoped_for(const struct policy *p) {
+    return (double)(p->hope < HOPE_LEAST ? HOPE_LEAST : p->hope) / ONE;
+}
+
 // Whether e, which leaves the window and hasn't been used, is worth so much
 // that main should have it.
 static int is_precious(struct shard *s, const struct entry *e) {
@@ -258,13 +265,13 @@ static int is_precious(struct shard *s, const struct entry *e) {
     }
     least = entry_worth(s->memo, memo_policy_victim_(s))->rank - v->inflation;
     mean = v->n_values == 0 ? 0 : v->sum_of_values / v->n_values;
-    return entry_worth(s->memo, e)->value * USES_OF_UNUSED >
-           (least < 0 ? 0 : least) + mean;
+    return entry_worth(s->memo, e)->value * uses_hoped_for(s->policy) >
+           (least < 0 ? 0 : least) + mean / MEAN_PART;
 }
 
-static void admit_to_main(struct shard *s, struct entry *e, double uses) {
-    struct place_in_queue place = {QUEUE_MAIN, now(s->policy), ENTRY_FRESH,
-                                   uses};
+static void admit_to_main(struct shard *s, struct entry *e, uint64_t flags,
+                          double uses) {
+    struct place_in_queue place = {QUEUE_MAIN, now(s->policy), flags, uses};
 
     move(s, e, place);
     trim_main(s);
@@ -276,9 +283,9 @@ static void evict_one(struct shard *s) {
     struct entry *e = window_oldest(p);
 
     if (e != NULL && queue_of(e) == QUEUE_OLD && uses_of(e) != 0) {
-        admit_to_main(s, e, 1. + uses_of(e));
+        admit_to_main(s, e, ENTRY_FRESH, 1. + uses_of(e));
     } else if (e != NULL && is_precious(s, e)) {
-        admit_to_main(s, e, USES_OF_UNUSED);
+        admit_to_main(s, e, ENTRY_RETURNED, uses_hoped_for(p));
     } else if (e != NULL) {
         evict(s, e);
     } else if (p->queue[QUEUE_MAIN].n != 0) {
@@ -429,6 +436,7 @@ void memo_policy_init_(struct shard *s, struct measure limit,
 
     p->values = values;
     p->trust = ONE;
+    p->hope = HOPE_FIRST;
     p->limit = limit;
     p->ghosts = ghosts;
     p->window = at_least_1(percent(capacity(s), WINDOW_PERCENT_FIRST));

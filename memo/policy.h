@@ -70,6 +70,7 @@ struct policy {
     unsigned unit_shift;     // how coarse stamps are
     int64_t trend;  // of the window's size: from -ONE, it shrinks, to ONE
     int64_t trust;  // the part of ONE of what came back into main that was used
+    int64_t hope;   // the same of what came for its value
     unsigned probes;         // how much came back and wasn't trusted
     unsigned idlers;         // how much left main and was never used there
     struct entry *admitted;  // just now: it is spared
@@ -130,8 +131,9 @@ SYNC_INLINE uint16_t stamp_at(const struct policy *p, uint64_t clock) {
     return (uint16_t)(clock >> p->unit_shift);
 }
 
-// Where e goes: the queue, the stamp and ENTRY_FRESH or ENTRY_RETURNED that it
-// gets; and, for main, how many uses it is taken to have had.
+// Where e goes: the queue, the stamp and flags that it gets (ENTRY_FRESH,
+// ENTRY_RETURNED; in main, the latter without the former means that it came for
+// its value); and, for main, how many uses it is taken to have had.
 struct place_in_queue {
     enum queue_name name;
     uint16_t stamp;

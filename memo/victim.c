@@ -17,8 +17,8 @@
 // rank goes first.  A hit changes no rank: it counts the use, and an entry that
 // has been used gets its new rank when it is about to go.  Ranks are set in
 // ascending order of inflation, so among entries of one value the oldest has
-// the least; and as values are kept apart by powers of two only, nearly so among
-// those of one list (CAMP: S. Ghandeharizadeh et al., Middleware 2014).
+// the least; and as values are kept apart by powers of two only, nearly so
+// among those of one list (CAMP: S. Ghandeharizadeh et al., Middleware 2014).
 
 #define MAX_STEPS 64  // for one eviction
 
@@ -214,8 +214,11 @@ void memo_policy_learn_(struct shard *s, const struct entry *e) {
     int64_t over =
         TRUST_OVER + (int64_t)(p->queue[QUEUE_MAIN].n / TRUST_OVER_PART);
 
-    if (SYNC_LOAD(&e->word) & ENTRY_RETURNED) {
-        p->trust += ((uses_of(e) != 0 ? ONE : 0) - p->trust) / over;
+    uint64_t word = SYNC_LOAD(&e->word);
+    int64_t *rate = word & ENTRY_FRESH ? &p->trust : &p->hope;
+
+    if (word & ENTRY_RETURNED) {
+        *rate += ((uses_of(e) != 0 ? ONE : 0) - *rate) / over;
     }
 }
 
