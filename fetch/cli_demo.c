@@ -309,6 +309,9 @@ int cli_demo(struct cli_out *out, struct cli_out *timeline) {
         error = tell_troubles(d);
     }
     if (error == 0) {
+        error = cli_demo_fresh(out, d->origin, d->bold, d->dim, d->plain);
+    }
+    if (error == 0) {
         tell_where_next(d);
     }
     cli_urls_free(&d->urls);

@@ -61,9 +61,9 @@ static void put_load(const struct cli_run *r, const struct cli_load *l) {
     put_string(out, r->urls->urls[l->url].text);
     cli_out_printf(out,
                    ", \"start_ms\": %.6f, \"ms\": %.6f, \"bytes\": %" PRIu64
-                   ", \"exit_code\": %d}",
+                   ", \"status\": %d, \"exit_code\": %d}",
                    ms(l->start_ns - r->start_ns), ms(l->end_ns - l->start_ns),
-                   l->bytes, cli_exit_code(l->error));
+                   l->bytes, l->status, cli_exit_code(l->error));
 }
 
 static void put_cost(struct cli_out *out, const char *name,
@@ -80,10 +80,13 @@ static void put_summary(const struct cli_run *r) {
     cli_out_printf(r->out,
                    "  \"summary\": {\n    \"requests\": %u, \"loaded\": %u, "
                    "\"joined\": %u, \"hit\": %u, \"failed\": %u,\n"
+                   "    \"revalidated\": %u, \"refreshed\": %u, "
+                   "\"stale\": %u,\n"
                    "    \"canceled\": %u, \"not_made\": %u, "
                    "\"elapsed_ms\": %.6f",
                    s.n_requests, s.n[CLI_LOADED], s.n[CLI_JOINED], s.n[CLI_HIT],
-                   s.n[CLI_FAILED], s.n[CLI_CANCELED], s.n[CLI_NOT_MADE],
+                   s.n[CLI_FAILED], s.n[CLI_REVALIDATED], s.n[CLI_REFRESHED],
+                   s.n[CLI_STALE], s.n[CLI_CANCELED], s.n[CLI_NOT_MADE],
                    ms(s.elapsed_ns));
     put_cost(r->out, "with_memo", &s.with_memo);
     put_cost(r->out, "without", &s.without);

@@ -28,6 +28,12 @@ const char cli_help[] =
     "G\n"
     "                        after a number mean times 1024, 1024^2, 1024^3\n"
     "      --max-redirects=N follow so many redirects (default 10)\n"
+    "      --fresh           obey what servers say of how long a page is "
+    "good;\n"
+    "                        then there are more kinds of answers:\n"
+    "  revalidated  the server was asked, and what was in the cache is good\n"
+    "  refreshed    it was in the cache; it is being fetched again meanwhile\n"
+    "  stale        it is in the cache still, and fetching it again failed\n"
     "      --json            print the results as JSON\n"
     "      --timeline=FILE   draw who waited for what, as SVG, in FILE\n"
     "      --metrics=FILE    write what the cache counted, as Prometheus reads\n"
@@ -50,6 +56,7 @@ enum {
     OPTION_TIMEOUT = 256,
     OPTION_MAX_BYTES,
     OPTION_MAX_REDIRECTS,
+    OPTION_FRESH,
     OPTION_JSON,
     OPTION_TIMELINE,
     OPTION_METRICS,
@@ -65,6 +72,7 @@ static const struct option long_options[] = {
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
     {"max-bytes", required_argument, NULL, OPTION_MAX_BYTES},
     {"max-redirects", required_argument, NULL, OPTION_MAX_REDIRECTS},
+    {"fresh", no_argument, NULL, OPTION_FRESH},
     {"json", no_argument, NULL, OPTION_JSON},
     {"timeline", required_argument, NULL, OPTION_TIMELINE},
     {"metrics", required_argument, NULL, OPTION_METRICS},
@@ -176,6 +184,9 @@ static int take_option(struct cli_options *o, int option) {
         case OPTION_METRICS:
             o->metrics = optarg;
             return 0;
+        case OPTION_FRESH:
+            o->is_fresh = 1;
+            return 0;
         case OPTION_JSON:
             o->is_json = 1;
             return 0;
@@ -212,8 +223,8 @@ static void complain_of_option(int option, const char *argument) {
 static int check_demo(const struct cli_options *o) {
     if (o->is_demo &&
         (o->n_urls > 0 || o->n_inputs > 0 || o->n_jobs != 0 ||
-         o->n_times != 0 || o->is_json || o->is_quiet || o->timeout_ns != 0 ||
-         o->max_bytes != 0 || o->max_redirects != 0 ||
+         o->n_times != 0 || o->is_json || o->is_fresh || o->is_quiet ||
+         o->timeout_ns != 0 || o->max_bytes != 0 || o->max_redirects != 0 ||
          o->metrics != NULL)) {
         cli_complain("--demo goes with no URLs, and no option but --timeline");
         return -1;

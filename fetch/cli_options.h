@@ -22,6 +22,7 @@ struct cli_options {
     int is_quiet;
     int is_tacit;  // not even failures are told; only for --demo
     int is_json;
+    int is_fresh;
     int is_demo;
     int is_help;
     int is_version;

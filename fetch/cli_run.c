@@ -20,7 +20,8 @@
 #define URL_MAX 2000
 
 const char *const cli_outcome_names[CLI_N_OUTCOMES] = {
-    "not made", "loaded", "joined", "hit", "failed", "canceled",
+    "not made",  "loaded", "joined", "hit",      "revalidated",
+    "refreshed", "stale",  "failed", "canceled",
 };
 
 // ------------------------------------------------------------ breaking off
@@ -93,13 +94,32 @@ static void note_done(struct cli_run *r, const struct cli_request *q) {
     sync_mutex_unlock(&r->mu);
 }
 
-static enum cli_outcome outcome_of(int error, uint32_t from) {
-    if (error != 0) {
-        return error == MEMO_ECANCELED ? CLI_CANCELED : CLI_FAILED;
+// Whether the load of q, which has just ended, found the old response good.
+static int is_revalidated(struct cli_run *r, const struct cli_request *q) {
+    sync_mutex_lock(&r->mu);
+    int is = r->urls->urls[q->url].is_not_modified;
+    sync_mutex_unlock(&r->mu);
+    return is;
+}
+
+static enum cli_outcome outcome_of(struct cli_run *r,
+                                   const struct cli_request *q,
+                                   const struct memo_value *v) {
+    if (q->error != 0) {
+        return q->error == MEMO_ECANCELED ? CLI_CANCELED : CLI_FAILED;
     }
-    return from == MEMO_LOADED   ? CLI_LOADED
-           : from == MEMO_JOINED ? CLI_JOINED
-                                 : CLI_HIT;
+    switch (v->from) {
+        case MEMO_LOADED:
+            return is_revalidated(r, q) ? CLI_REVALIDATED : CLI_LOADED;
+        case MEMO_JOINED:
+            return CLI_JOINED;
+        case MEMO_STALE:
+            return CLI_STALE;
+        default:
+            return r->is_fresh && fetch_response_fresh_until(v) <= q->start_ns
+                       ? CLI_REFRESHED
+                       : CLI_HIT;
+    }
 }
 
 static void make_request(struct cli_run *r, struct cli_request *q) {
@@ -110,7 +130,7 @@ static void make_request(struct cli_run *r, struct cli_request *q) {
     q->start_ns = sync_clock_now_ns();
     q->error = fetch_get_wait(r->fetch, r->urls->urls[q->url].text, &wait, &v);
     q->end_ns = sync_clock_now_ns();
-    q->outcome = outcome_of(q->error, v.from);
+    q->outcome = outcome_of(r, q, &v);
     q->status = fetch_response_status(&v);
     fetch_response_body(&v, &size);
     q->bytes = size;
@@ -141,15 +161,18 @@ static void note_load(void *arg, const struct fetch_load *load) {
     struct cli_run *r = arg;
     uint32_t i = cli_urls_find(r->urls, load->url);
     struct cli_url *url = &r->urls->urls[i];
-    struct cli_load record = {load->start_ns, load->end_ns,
-                              load->body_bytes + load->header_bytes, i,
-                              load->error};
+    struct cli_load record = {
+        load->start_ns, load->end_ns, load->body_bytes + load->header_bytes, i,
+        load->error,    load->status};
 
     sync_mutex_lock(&r->mu);
     // A load that is broken off is nobody's.
     if (load->error != MEMO_ECLOSED) {
         r->loads[r->n_loads++] = record;
         r->n_bytes += record.bytes;
+        url->is_not_modified = (int)load->not_modified;
+    }
+    if (load->error != MEMO_ECLOSED && !load->not_modified) {
         url->n_loads++;
         url->load_ns += record.end_ns - record.start_ns;
         url->load_bytes += record.bytes;
@@ -236,6 +259,7 @@ static int set_up(struct cli_run *r, const struct cli_options *o,
                   const char *proxy) {
     struct fetch_options fetch = {
         .size = sizeof fetch,
+        .flags = o->is_fresh ? FETCH_FRESHNESS : 0,
         .max_redirects = o->max_redirects,
         .max_body_bytes = o->max_bytes,
         .timeout_ns = o->timeout_ns,
@@ -245,7 +269,7 @@ static int set_up(struct cli_run *r, const struct cli_options *o,
         .ended_arg = r,
     };
 
-    // There are no more loads than requests.
+    // There are no more loads than requests: each starts one at most.
     r->requests = calloc(r->n_requests, sizeof *r->requests);
     r->loads = calloc(r->n_requests, sizeof *r->loads);
     r->note = sync_note_new(NULL, SYNC_NEVER);
@@ -300,6 +324,7 @@ int cli_run(struct cli_run *r, const struct cli_options *o,
     r->has_progress = !o->is_quiet;
     r->has_messages = !o->is_tacit;
     r->has_lines = !o->is_quiet && !o->is_json;
+    r->is_fresh = o->is_fresh;
     r->n_jobs = o->n_jobs != 0 ? o->n_jobs : DEFAULT_JOBS;
     if ((uint64_t)n_times * urls->n_list > CLI_MAX_REQUESTS) {
         cli_complain("these are more than %d requests", CLI_MAX_REQUESTS);

@@ -18,6 +18,9 @@ enum cli_outcome {
     CLI_LOADED,
     CLI_JOINED,
     CLI_HIT,
+    CLI_REVALIDATED,  // as loaded, but the old response still was good
+    CLI_REFRESHED,  // a hit past its time: a new load began, or was on its way
+    CLI_STALE,      // past its time, it stands in for a load that failed
     CLI_FAILED,
     CLI_CANCELED,  // the run was broken off meanwhile
     CLI_N_OUTCOMES,
@@ -44,6 +47,7 @@ struct cli_load {
     uint64_t bytes;  // received, headers included
     uint32_t url;
     int error;
+    int status;  // of the last response
 };
 
 struct cli_run {
@@ -55,6 +59,7 @@ struct cli_run {
     int has_lines;     // one is printed for each request
     int has_messages;  // one for each failure
     int has_progress;
+    int is_fresh;  // obeys what servers say of how long responses are good
     struct fetch *fetch;
     struct sync_note *note;  // notified when the run is broken off
     int wake_fd[2];          // a pipe to the main thread: signals, and the end

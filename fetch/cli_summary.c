@@ -81,6 +81,13 @@ void cli_summary_print(const struct cli_run *r) {
                    s.n_requests == 1 ? "" : "s",
                    cli_duration(time, s.elapsed_ns), s.n[CLI_LOADED],
                    s.n[CLI_JOINED], s.n[CLI_HIT], s.n[CLI_FAILED]);
+    if (r->is_fresh) {
+        cli_out_printf(out,
+                       "Of what was in the cache: %u revalidated, %u "
+                       "refreshed, %u stale\n",
+                       s.n[CLI_REVALIDATED], s.n[CLI_REFRESHED],
+                       s.n[CLI_STALE]);
+    }
     if (s.n[CLI_CANCELED] + s.n[CLI_NOT_MADE] != 0) {
         cli_out_printf(out, "Broken off: %u canceled, %u not made\n",
                        s.n[CLI_CANCELED], s.n[CLI_NOT_MADE]);

@@ -88,11 +88,16 @@ static double x_of(const struct picture *p, int64_t ns) {
     return PLOT_X + (x < 0 ? 0 : x > PLOT_WIDTH ? PLOT_WIDTH : x);
 }
 
+// Say whether the load that q started, or waited for, failed.
+static int has_failed(const struct cli_request *q) {
+    return q->outcome == CLI_FAILED || q->outcome == CLI_STALE;
+}
+
 // Say whether q is the request that started l, which failed: the record has it
 // only of requests that got an answer.
 static int has_started(const struct cli_request *q, const struct cli_load *l) {
-    return l->error != 0 && q->outcome == CLI_FAILED &&
-           q->start_ns <= l->start_ns && q->end_ns >= l->end_ns;
+    return l->error != 0 && has_failed(q) && q->start_ns <= l->start_ns &&
+           q->end_ns >= l->end_ns;
 }
 
 // Say whether q waited for a load that another had started.  Among requests
@@ -101,7 +106,7 @@ static int has_waited(const struct picture *p, const struct cli_request *q,
                       uint32_t *n_started) {
     const struct cli_run *r = p->run;
 
-    if (q->outcome == CLI_FAILED) {
+    if (has_failed(q)) {
         for (uint32_t i = p->first_load[q->url] + *n_started;
              i < p->first_load[q->url + 1]; i++) {
             if (has_started(q, &r->loads[p->load[i]])) {
@@ -186,7 +191,9 @@ static void draw_loads(const struct picture *p, uint32_t url, double y) {
         svg_box(p->out, l->error == 0 ? "load" : "fail", x0, y,
                 x1 - x0 < 2 ? 2 : x1 - x0, BAR_HEIGHT);
         cli_out_printf(p->out, "%s in %s, %s from the network",
-                       l->error == 0 ? "loaded" : "failed",
+                       l->error != 0      ? "failed"
+                       : l->status == 304 ? "revalidated"
+                                          : "loaded",
                        cli_duration(time, l->end_ns - l->start_ns),
                        cli_bytes(bytes, l->bytes));
         svg_box_end(p->out);
@@ -210,7 +217,7 @@ static void draw_hits(const struct picture *p, uint32_t url, double y) {
          i++) {
         const struct cli_request *q = &p->run->requests[p->request[i]];
 
-        if (q->outcome == CLI_HIT) {
+        if (q->outcome == CLI_HIT || q->outcome == CLI_REFRESHED) {
             n[(int)((x_of(p, q->start_ns) - PLOT_X) / TICK_EVERY)]++;
         }
     }

@@ -10,11 +10,12 @@
 struct cli_url {
     char *text;
     // Guarded by the lock of the run.
-    int error;         // of the load that failed last
-    char *error_text;  // and why, or NULL
-    uint32_t n_loads;
-    int64_t load_ns;      // in all loads
-    uint64_t load_bytes;  // received by all loads
+    int error;            // of the load that failed last
+    char *error_text;     // and why, or NULL
+    uint32_t n_loads;     // but for those that found the old response good
+    int64_t load_ns;      // in all of these
+    uint64_t load_bytes;  // received by all of these
+    int is_not_modified;  // the last load found so
 };
 
 // Zeroed, it is empty.

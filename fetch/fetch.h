@@ -82,26 +82,26 @@ typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
 // Obey what servers say of how long a response is good: HTTP caching, RFC 9111
 // and RFC 5861, as they concern a cache that isn't shared.
 //
-// - max-age, or else Expires, less Age and less the time that the transfer took:
-//   so long it is a hit.  Then it is asked for again, on the condition that it
-//   has changed (If-None-Match, If-Modified-Since).  If the server answers 304,
-//   it stays, the same object, for as long as that answer says.
-// - no-cache, max-age=0: it is asked for again by each call.  (On the cache's
-//   clock it is fresh for 1 ns.)
+// - max-age, or else Expires, less Age, and less the time that the transfer
+//   took: so long it is a hit.  Then it is asked for again, on the condition
+//   that it has changed (If-None-Match, If-Modified-Since).  If the server
+//   answers 304, it stays, the same object, for as long as that answer says.
+// - no-cache, max-age=0, Vary: *: it is asked for again by each call.  (On the
+//   cache's clock it is fresh for 1 ns.)
 // - no-store: it is for the caller who asked, and not kept.  Those who waited
 //   for it ask again, each for himself.
 // - stale-while-revalidate: so long past its time it is still returned at once,
 //   as a hit, and the first call has it asked for again in the background.
 // - stale-if-error: so long past its time it stands in (MEMO_STALE) for a
 //   transfer that fails, or ends with a status from 500 on.  If the server says
-//   nothing of it, cache->stale_if_error_ns counts; must-revalidate and no-cache
-//   forbid it.  A status from 400 to 499 is an answer: callers get that error,
-//   and the old response is gone.
+//   nothing of it, cache->stale_if_error_ns counts; must-revalidate and
+//   no-cache forbid it.  A status from 400 to 499 is an answer: callers get
+//   that error, and the old response is gone.
 // - Of redirects and what they lead to, the strictest counts.
 //
 // Where the server is silent the cache's options count, that is ttl_ns: nothing
-// is guessed from dates.  s-maxage, private and Pragma don't matter.  Errors are
-// kept no more and no less than without this flag.
+// is guessed from dates.  s-maxage, private and Pragma don't matter.  Errors
+// are kept no more and no less than without this flag.
 //
 // Some of the cache's options have other defaults then: ttl_ns MEMO_NEVER;
 // pass_ttl_ns a minute, for which nobody waits for another's transfer after
@@ -216,12 +216,12 @@ MEMO_API int fetch_response_status(const struct memo_value *v);
 MEMO_API const char *fetch_response_type(const struct memo_value *v);
 // The URL that the body came from, after redirects.
 MEMO_API const char *fetch_response_url(const struct memo_value *v);
-// The ETag and the Last-Modified as the server sent them; "" if it sent none, or
-// none fit to be sent back, as ETags of 512 bytes or more.
+// The ETag and the Last-Modified as the server sent them; "" if it sent none,
+// or none fit to be sent back, as ETags of 512 bytes or more.
 MEMO_API const char *fetch_response_etag(const struct memo_value *v);
 MEMO_API const char *fetch_response_last_modified(const struct memo_value *v);
-// With FETCH_FRESHNESS: until when it is fresh, as of now, on the cache's clock;
-// MEMO_NEVER: for ever.
+// With FETCH_FRESHNESS: until when it is fresh, by what is known now, on the
+// cache's clock; MEMO_NEVER: for ever.
 MEMO_API int64_t fetch_response_fresh_until(const struct memo_value *v);
 // The number of redirects followed.
 MEMO_API int fetch_response_redirects(const struct memo_value *v);

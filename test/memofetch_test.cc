@@ -312,6 +312,81 @@ TEST_F(Memofetch, UnderBazelRunNamesAreThoseOfThePerson) {
     EXPECT_EQ(Requests("/page/1"), 1u);
 }
 
+// --------------------------------------------------------------- freshness
+
+TEST_F(Memofetch, ServersAreObeyedOnlyIfAsked) {
+    for (const char *path : {"/etag/50", "/no-store/50"}) {
+        Result r = Run({"-j", "1", "-n", "3", Url(path)});
+        EXPECT_EQ(r.code, 0);
+        EXPECT_TRUE(Contains(r.out, "1 loaded, 0 joined, 2 hit")) << r.out;
+        EXPECT_FALSE(Contains(r.out, "revalidated"));
+    }
+}
+
+TEST_F(Memofetch, AnUnchangedPageIsRevalidated) {
+    Result r = Run({"-j", "1", "-n", "3", "--fresh", Url("/etag/5000")});
+
+    EXPECT_EQ(r.code, 0);
+    EXPECT_EQ(r.err, "");
+    EXPECT_EQ(Count(r.out, "s, 5000 bytes, loaded\n"), 1u) << r.out;
+    EXPECT_EQ(Count(r.out, "s, 5000 bytes, revalidated\n"), 2u) << r.out;
+    EXPECT_TRUE(Contains(r.out, "1 loaded, 0 joined, 0 hit, 0 failed\n"));
+    EXPECT_TRUE(Contains(r.out, "2 revalidated, 0 refreshed, 0 stale\n"));
+    // Without memo each would have been the whole page.
+    EXPECT_TRUE(Contains(r.out, " 15.4 kB ")) << r.out;
+    EXPECT_EQ(origin_answers(origin_, 200), 1u);
+    EXPECT_EQ(origin_answers(origin_, 304), 2u);
+}
+
+TEST_F(Memofetch, APageThatIsntToBeStoredIsLoadedEachTime) {
+    Result r = Run({"-j", "1", "-n", "3", "--fresh", Url("/no-store/50")});
+
+    EXPECT_EQ(r.code, 0);
+    EXPECT_EQ(Count(r.out, "s, 50 bytes, loaded\n"), 3u) << r.out;
+}
+
+TEST_F(Memofetch, AnOldPageStandsInForAFailure) {
+    origin_hold(origin_, "/page/9");
+    pid_t pid = Start({"-j", "1", "--fresh", "--json", Url("/flaky/50"),
+                       Url("/page/9"), Url("/flaky/50")},
+                      How());
+    origin_wait(origin_, "/page/9", 1);
+    origin_fail(origin_, "/flaky/50", 503);
+    origin_release(origin_, "/page/9");
+    Result r = Finish(pid);
+    EXPECT_EQ(r.code, 0);
+    EXPECT_TRUE(Json::IsValid(r.out)) << r.out;
+    EXPECT_EQ(Count(r.out, "\"outcome\": \"stale\""), 1u) << r.out;
+    EXPECT_EQ(Count(r.out, "\"status\": 503, \"exit_code\": 22}"), 1u) << r.out;
+    EXPECT_TRUE(
+        Contains(r.out, "\"revalidated\": 0, \"refreshed\": 0, \"stale\": 1"));
+}
+
+TEST_F(Memofetch, AnOldPageIsReturnedWhileItIsRefreshed) {
+    origin_say(origin_, "/etag/50", "max-age=0, stale-while-revalidate=3600");
+    origin_hold(origin_, "/page/9");
+    pid_t pid = Start({"-j", "1", "--fresh", Url("/etag/50"), Url("/page/9"),
+                       Url("/etag/50"), Url("/etag/50")},
+                      How());
+    origin_wait(origin_, "/page/9", 1);
+    origin_hold(origin_, "/etag/50");
+    origin_release(origin_, "/page/9");
+    Result r = Finish(pid);
+    EXPECT_EQ(r.code, 0);
+    EXPECT_EQ(Count(r.out, "s, 50 bytes, refreshed\n"), 2u) << r.out;
+    EXPECT_TRUE(Contains(r.out, "0 revalidated, 2 refreshed, 0 stale\n"));
+}
+
+TEST_F(Memofetch, TheTimelineTellsOfRevalidation) {
+    Run({"-q", "-j", "1", "-n", "3", "--fresh", "--timeline", TempFile("svg"),
+         Url("/etag/50")});
+    std::string svg = ReadFile(TempFile("svg"));
+
+    EXPECT_EQ(Count(svg, "<title>loaded in "), 1u);
+    EXPECT_EQ(Count(svg, "<title>revalidated in "), 2u);
+    EXPECT_EQ(Count(svg, "1 load \xc2\xb7 2 revalidated"), 1u) << svg;
+}
+
 // ------------------------------------------------------------------- JSON
 
 TEST_F(Memofetch, JsonIsOneValidDocument) {
@@ -529,6 +604,8 @@ TEST_F(Memofetch, BadUsageIsTold) {
         {{"--quiet=1"}, "-q: this option takes no argument"},
         {{"--demo", "x"}, "--demo goes with no URLs"},
         {{"--demo", "-q"}, "--demo goes with no URLs"},
+        {{"--demo", "--fresh"}, "--demo goes with no URLs"},
+        {{"--fresh=1"}, "--fresh=1: this option takes no argument"},
         {{"--demo", "-n", "2"}, "--demo goes with no URLs"},
     };
 
@@ -810,8 +887,8 @@ TEST_F(Memofetch, HelpFitsTheScreen) {
     }
     for (const char *option :
          {"-i,", "-j,", "-n,", "--timeout", "--max-bytes", "--max-redirects",
-          "--json", "--timeline", "--metrics", "-q,", "--demo", "-h,",
-          "-V,"}) {
+          "--fresh", "--json", "--timeline", "--metrics", "-q,", "--demo",
+          "-h,", "-V,"}) {
         EXPECT_TRUE(Contains(r.out, option)) << option;
     }
 }
@@ -849,6 +926,10 @@ TEST_F(Memofetch, TheDemoShowsTheThreeWays) {
     EXPECT_TRUE(Contains(r.out, "(22) HTTP status 500"));
     EXPECT_TRUE(Contains(r.out, "(63) "));
     EXPECT_TRUE(Contains(ReadFile(TempFile("svg")), ": 6 loads<"));
+    EXPECT_EQ(Count(r.out, "the page, loaded\n"), 2u) << r.out;
+    EXPECT_EQ(Count(r.out, "the same, revalidated\n"), 2u);
+    EXPECT_EQ(Count(r.out, "the same, stale\n"), 1u);
+    EXPECT_TRUE(Contains(r.out, "13 requests took "));
 }
 
 TEST_F(Memofetch, TheDemoNeedsNoProxy) {
