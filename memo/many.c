@@ -94,7 +94,8 @@ SYNC_INLINE int take(struct batch *b, size_t i) {
         return 0;
     }
     if (SYNC_LIKELY(SYNC_IS_ACQ(p->slot, p->word)) &&  // ORDER(pin) look:B
-        SYNC_LIKELY(table_is_hit(p->shard, e, key->data, key->size, &flags)) &&
+        SYNC_LIKELY(table_is_hit(p->shard, e, key->data, key->size, 0,
+                                 &flags)) &&
         (SYNC_LIKELY(!(flags & ENTRY_TIMED)) || is_fresh(b, e))) {
         entry_describe(e, flags, key->size, &b->out[i]);
         b->out[i].pin = (void *)(uintptr_t)pin;

@@ -50,14 +50,6 @@ int memo_answer_(struct memo *m, struct memo_value *out) {
     return error;
 }
 
-static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
-                              struct memo_value *out) {
-    uint64_t hash = hash_key(&m->seed, key, key_size);
-
-    memset(out, 0, sizeof(*out));
-    return memo_get_slow_(m, key, key_size, hash, NULL, out);
-}
-
 SYNC_INLINE void give(struct memo *m, const struct table_hit *hit,
                       size_t key_size, struct memo_value *out) {
     static const uint32_t from_and_zero[2] = {MEMO_HIT, 0};
@@ -67,6 +59,38 @@ SYNC_INLINE void give(struct memo *m, const struct table_hit *hit,
     memcpy((char *)out + offsetof(struct memo_value, from), from_and_zero,
            sizeof(from_and_zero));  // in one store
     sync_tally_add(hit->pin, m->tally);
+}
+
+// A hit on a value that may have links; return 0 in every other case.
+static int get_linked(struct memo *m, const void *key, size_t key_size,
+                      uint64_t hash, struct memo_value *out) {
+    const struct shard *s = memo_shard_of_(m, hash);
+    struct bucket *home = table_bucket(&s->table, hash);
+    struct table_hit hit;
+
+    if (!table_hit(s, home, key, key_size, hash, ENTRY_LINKED, &hit) &&
+        !table_hit(s, table_neighbour(home), key, key_size, hash, ENTRY_LINKED,
+                   &hit)) {
+        return 0;
+    }
+    if ((hit.flags & ENTRY_LINKED) && !memo_links_hold_(hit.entry)) {
+        sync_unpin(hit.pin);
+        return 0;
+    }
+    give(m, &hit, key_size, out);
+    return 1;
+}
+
+static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
+                              struct memo_value *out) {
+    uint64_t hash = hash_key(&m->seed, key, key_size);
+
+    if (SYNC_LOAD(&m->sources) != NULL &&
+        get_linked(m, key, key_size, hash, out)) {
+        return 0;
+    }
+    memset(out, 0, sizeof(*out));
+    return memo_get_slow_(m, key, key_size, hash, NULL, out);
 }
 
 // The hit, in line: a leaf that needs no stack frame.  With a constant key_size
@@ -79,7 +103,7 @@ SYNC_INLINE int get_from(struct memo *m, int neighbour, const void *key,
     struct table_hit hit;
 
     if (SYNC_UNLIKELY(!table_hit(s, neighbour ? table_neighbour(b) : b, key,
-                                 key_size, hash, &hit))) {
+                                 key_size, hash, 0, &hit))) {
         return 0;
     }
     give(m, &hit, key_size, out);
@@ -197,18 +221,14 @@ int memo_peek(struct memo *m, const void *key, size_t key_size,
 
 enum find memo_find_(struct memo *m, const void *key, size_t key_size,
                      uint64_t hash, struct memo_value *out, int *error) {
-    struct shard *s = memo_shard_of_(m, hash);
-    struct bucket *home = table_bucket(&s->table, hash);
-    struct table_hit hit;
     int found;
 
     *error = 0;
-    if (table_hit(s, home, key, key_size, hash, &hit) ||
-        table_hit(s, table_neighbour(home), key, key_size, hash, &hit)) {
-        give(m, &hit, key_size, out);
+    if (get_linked(m, key, key_size, hash, out)) {
         return FIND_ANSWER;
     }
-    found = memo_table_find_(s, key, key_size, hash, out);
+    found = memo_table_find_(memo_shard_of_(m, hash), key, key_size, hash,
+                             out);
     if (found > 0) {
         *error = memo_answer_(m, out);
         return FIND_ANSWER;

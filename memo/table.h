@@ -118,10 +118,11 @@ SYNC_INLINE int table_guess(struct bucket *b, uint64_t hash,
 }
 
 // Whether e, which is pinned, is a value of that key, of this generation and
-// with its uses saturated; and has no links, which take the long way, for a call
-// from here would cost every hit a stack frame.  *flags: see struct table_hit.
+// with its uses saturated; and has no links, unless linked is ENTRY_LINKED, not 0,
+// and the caller looks at them.  (A call from here would cost every hit a stack
+// frame.)  *flags: see struct table_hit.
 SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
-                             const void *key, size_t key_size,
+                             const void *key, size_t key_size, uint64_t linked,
                              uint64_t *flags) {
     uint64_t more =
         (SYNC_LOAD(&e->word) ^ SYNC_LOAD(&s->stamp)) >> ENTRY_KEY_SHIFT;
@@ -132,7 +133,7 @@ SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
         return 1;
     }
     *flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
-    return (*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED)) == 0 &&
+    return (*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | linked)) == 0 &&
            hash_equal_bytes(e->bytes, key, key_size);
 }
 
@@ -140,7 +141,7 @@ SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
 // free pin.  Return 0 in every other case, of which a miss is one.
 SYNC_INLINE int table_hit(const struct shard *s, struct bucket *b,
                           const void *key, size_t key_size, uint64_t hash,
-                          struct table_hit *hit) {
+                          uint64_t linked, struct table_hit *hit) {
     SYNC_ATOMIC(uint64_t) * slot;
     uint64_t slot_word;
 
@@ -153,7 +154,8 @@ SYNC_INLINE int table_hit(const struct shard *s, struct bucket *b,
         return 0;
     }
     if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word)) &&  // ORDER(pin) look:B
-        SYNC_LIKELY(table_is_hit(s, hit->entry, key, key_size, &hit->flags)) &&
+        SYNC_LIKELY(table_is_hit(s, hit->entry, key, key_size, linked,
+                                 &hit->flags)) &&
         (SYNC_LIKELY(!(hit->flags & ENTRY_TIMED)) ||
          table_is_fresh(hit->entry, hit->pin))) {
         return 1;

@@ -1,6 +1,7 @@
 // Dependencies between keys: D1, and with them I1 and I2.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -735,7 +736,8 @@ TEST_P(DependTime, WhatIsOutOfDateDoesntStandIn) {
 
 // I1, I2, T3: nor does a refresh that finds it good.
 TEST_P(DependTime, WhatIsOutOfDateIsNotFoundGood) {
-    memo_load *load = nullptr;
+    std::atomic<memo_load *> load{nullptr};
+    std::atomic<int> n{0};
     TimedCache cache(
         GetParam(),
         [&](memo_load *l) {
@@ -745,18 +747,22 @@ TEST_P(DependTime, WhatIsOutOfDateIsNotFoundGood) {
                 return int{MEMO_PENDING};
             }
             EXPECT_EQ(memo_load_add_tag(l, "t", 1), 0);
-            return LoadInBrackets(l);
+            return Return(l, std::to_string(n++));
         },
         [](memo_options *options) { options->refresh_after_ns = 10 * kSecond; });
 
-    EXPECT_EQ(cache.Get("a"), Loaded("<a>"));
+    EXPECT_EQ(cache.Get("a"), Loaded("0"));
     EXPECT_EQ(memo_refresh(cache, "a", 1), 0);
-    EXPECT_EQ(cache.Get("a"), Hit("<a>"));
+    EXPECT_EQ(cache.Get("a"), Hit("0"));
     EXPECT_EQ(memo_invalidate_tag(cache, "t", 1), 0);
+    // Who comes now joins the refresh, for it hasn't said yet what it will be.
+    Thread late([&] { EXPECT_EQ(cache.Get("a"), Loaded("1")); });
+    cache.AwaitJoins(1);
     EXPECT_EQ(memo_load_not_modified(load), 0);
     EXPECT_EQ(memo_load_finish(load, 0), 0);
-    EXPECT_EQ(cache.Peek("a"), Failed(MEMO_ENOENT));
-    EXPECT_EQ(cache.Get("a"), Loaded("<a>"));
+    late.Join();
+    EXPECT_EQ(cache.Get("a"), Hit("1"));
+    EXPECT_EQ(cache.Stats().detached, 1u);
 }
 
 // E2: an error that is kept has tags as well.
