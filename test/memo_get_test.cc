@@ -413,6 +413,29 @@ TEST_P(Get, WhatIsHeldWithoutBeingResidentIsCounted) {
 }
 
 // V2: also while its destructor runs.
+// However much is replaced meanwhile, a reader who sleeps on a value keeps that
+// value from being given back, and no other; what waits for its turn is bounded.
+TEST_P(Get, ASleepingReaderHoldsBackItsOwnValueOnly) {
+    Cache cache(GetParam());
+    Value held = cache.Hold(Key(0));
+    std::string seen(static_cast<const char *>(held->data), held->size);
+    uint64_t most = 0;
+
+    for (int i = 0; i < 20000; i++) {
+        EXPECT_EQ(cache.Put(Key(i % 10), "new"), 0);
+        most = std::max(most, cache.Stats().retired);
+    }
+    if (OptionsOf(GetParam()).engine == MEMO_ENGINE_LOCK) {
+        EXPECT_LE(most, 500u);
+    }
+    Await([&] {
+        memo_maintain(cache, 0);
+        return cache.Stats().retired == 1;
+    });
+    EXPECT_EQ(std::string(static_cast<const char *>(held->data), held->size),
+              seen);
+}
+
 TEST_P(Get, WhatIsBeingDestroyedIsCounted) {
     Gate gate;
     Cache cache(
