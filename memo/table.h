@@ -98,6 +98,7 @@ struct table_hit {
 SYNC_INLINE int table_is_fresh(const struct entry *e, sync_pin_slot *pin) {
     int64_t check_ns = SYNC_LOAD(&entry_prefix(e)->check_ns);
 
+    SYNC_FORGET(pin);
     return SYNC_LIKELY(check_ns != MEMO_NEVER)
                ? sync_ticks_before(&sync_pin_record(pin)->window, check_ns)
                : 1;
@@ -132,6 +133,7 @@ SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
         *flags = 0;
         return 1;
     }
+    SYNC_FORGET(more);
     *flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
     return (*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | linked)) == 0 &&
            hash_equal_bytes(e->bytes, key, key_size);

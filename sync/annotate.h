@@ -45,6 +45,9 @@
 #define SYNC_UNLIKELY(x) __builtin_expect(!!(x), 0)
 // x is true, and the compiler may rely on it.
 #define SYNC_ASSUME(x) ((x) ? (void)0 : __builtin_unreachable())
+// The compiler forgets where the variable x has its value from, and so doesn't
+// prepare on the common way what only this one needs.
+#define SYNC_FORGET(x) __asm__("" : "+r"(x))
 #else
 #define SYNC_API
 #define SYNC_COLD
@@ -54,6 +57,7 @@
 #define SYNC_LIKELY(x) (x)
 #define SYNC_UNLIKELY(x) (x)
 #define SYNC_ASSUME(x) ((void)0)
+#define SYNC_FORGET(x) ((void)0)
 #endif
 
 // The initialiser of an object whose zero is its first state.
