@@ -66,12 +66,15 @@ static enum memo_cause cause_of(const struct shard *s, const struct entry *e,
                                 enum memo_cause cause) {
     uint64_t age = generation(s) - (SYNC_LOAD(&e->word) & ENTRY_GENERATION);
 
-    if (age != 0) {
-        return s->closed && age == UINT64_C(1) << ENTRY_GENERATION_SHIFT
-                   ? MEMO_CLOSED
-                   : MEMO_CLEARED;
+    if (!entry_holds(e)) {
+        return MEMO_INVALIDATED;
     }
-    return entry_holds(e) ? cause : MEMO_INVALIDATED;
+    if (age == 0) {
+        return cause;
+    }
+    return s->closed && age == UINT64_C(1) << ENTRY_GENERATION_SHIFT
+               ? MEMO_CLOSED
+               : MEMO_CLEARED;
 }
 
 static void retire(struct shard *s, struct entry *e, enum memo_cause cause) {

@@ -100,6 +100,18 @@ TEST_P(Stats, QuantilesAreWithinASixteenth) {
         double seen = double(memo_histogram_quantile(&h, q));
         EXPECT_LE(std::abs(seen - exact), exact / 16 + 1) << q;
     }
+    // Where buckets hold one time each, it is exact.
+    struct memo_histogram four = {};
+    four.n = 4;
+    for (int i = 0; i < 4; i++) {
+        four.count[i] = 1;  // 1, 2, 3, 4 ns
+    }
+    EXPECT_EQ(memo_histogram_quantile(&four, 0), 1);
+    EXPECT_EQ(memo_histogram_quantile(&four, 0.25), 1);
+    EXPECT_EQ(memo_histogram_quantile(&four, 0.26), 2);
+    EXPECT_EQ(memo_histogram_quantile(&four, 0.5), 2);
+    EXPECT_EQ(memo_histogram_quantile(&four, 0.51), 3);
+    EXPECT_EQ(memo_histogram_quantile(&four, 1), 4);
     EXPECT_EQ(memo_histogram_quantile(&h, 0), memo_histogram_quantile(&h, 1e-9));
     EXPECT_EQ(memo_histogram_quantile(&h, -0.1), MEMO_EINVAL);
     EXPECT_EQ(memo_histogram_quantile(&h, 1.1), MEMO_EINVAL);
