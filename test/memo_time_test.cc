@@ -254,7 +254,7 @@ TEST_P(Ttl, ManyMayExpireTogether) {
     cache.clock.Advance(100000 * kSecond);
     for (int i = 0; i < 300; i++) {
         memo_put_options put = {sizeof(put), int64_t(random() >> (14 + i % 40)),
-                                0};
+                                0, nullptr, 0};
         memo_put_with(cache, ("n" + Key(i)).data(), Key(i).size() + 1, "v", 1,
                       &put);
         cache.clock.Advance(int64_t(random() % kSecond));
@@ -401,7 +401,7 @@ TEST_P(Ttl, TheExpiredMakeRoomFirst) {
         o->max_entries = 1000;
         o->shards = 1;
     });
-    memo_put_options brief = {sizeof(brief), kSecond, 0};
+    memo_put_options brief = {sizeof(brief), kSecond, 0, nullptr, 0};
 
     for (int i = 0; i < 500; i++) {
         cache.Put(Key(i), "stays");

@@ -194,14 +194,14 @@ _PIN = dict(
     }),
     **dict(
         _each("//sync:pin.h", {
-            "reuses_a_slot": ("", "SYNC_UNLIKELY(SYNC_LOAD_ACQ(slot) != NULL)", "0"),
+            "reuses_a_slot": ("", "!SYNC_LIKELY(SYNC_IS_ACQ(slot, NULL))", "0"),
             "pins_over_what_it_has_not_seen": (
-                "SYNC_INLINE sync_pin_slot *sync_pin_fast",
-                "SYNC_LOAD_ACQ(slot)",
-                "SYNC_LOAD(slot)",
+                "SYNC_INLINE int sync_pin_at",
+                "SYNC_IS_ACQ(slot, NULL)",
+                "SYNC_LOAD(slot) == NULL",
             ),
             "pins_relaxed": (
-                "SYNC_INLINE sync_pin_slot *sync_pin_fast",
+                "SYNC_INLINE int sync_pin_at",
                 "SYNC_STORE_REL(slot, p)",
                 "SYNC_STORE(slot, p)",
             ),
