@@ -59,7 +59,7 @@ static inline __attribute__((always_inline)) uint64_t hit(
             unexpected();
         }
     }
-    if (part >= COMPARE && !table_is_hit(s, e, key, KEY, &flags)) {
+    if (part >= COMPARE && !table_is_hit(s, e, key, KEY, 0, &flags)) {
         if (part >= PIN) {
             sync_unpin(pin);
         }

@@ -167,8 +167,9 @@ SYNC_INLINE int table_hit(const struct shard *s, struct bucket *b,
 }
 
 // Any hit, without a lock: every place where the key may be.  Fill *out and
-// return 1, see memo_answer_(); or return 0: the key isn't resident; or -1: only the owner knows (no
-// memory for a pin, or a chain too long to be followed to its end).
+// return 1, see memo_answer_(); or return 0: the key isn't resident; or -1: only
+// the owner knows (no memory for a pin, or a chain too long to be followed to its
+// end).
 int memo_table_find_(struct shard *s, const void *key, size_t key_size,
                      uint64_t hash, struct memo_value *out);
 
