@@ -1,24 +1,36 @@
-// Which engine when?  Both do the same, so each question is put to both in turn:
+// Which engine when?  Both do the same, so each question is put to both, and the
+// answers stand side by side:
 //
+//   hit       gets of resident keys, two threads
 //   miss      a get of a new key with a trivial load, two threads
-//   destroy   a get, and the invalidation and release of what it got, which has a
-//             slow destructor (0.5 ms); every 2 ms, two threads: who pays for it?
 //   message   invalidations of absent keys by one thread: the bare round trip
-//   waiters   asynchronous waits on one flight: bytes each, ns to join, and time
-//             until the last was called
-//   wake      threads blocked on one flight: time until the last is awake
+//   request   a get in a cache that is too small, and whose values expire soon and
+//             have a slow destructor (0.5 ms); two threads, a request every 2 ms:
+//             who pays for what is evicted, expired and destroyed?
+//   async     waits on one flight without threads: what each costs
+//   wake      threads blocked on one flight: a stampede, and its end
 //
 //     engines [--ops N] [--waiters N] [--threads N] [--json FILE]
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/bench.h"
 #include "memo/memo.h"
 
 #define WORKERS 2
 #define DESTRUCTOR_NS 500000
+
+// The cache under requests: room for a quarter of the keys, for a moment.
+#define REQUEST_KEYS 256
+#define REQUEST_ROOM 32
+#define REQUEST_TTL_NS 100000000
+#define REQUEST_NAP_NS 2000000
+
+#define HIT_KEYS 1000
+#define HITS_PER_OP 20
 
 struct run {
     struct memo *memo;
@@ -81,20 +93,56 @@ static void open_cache(struct run *r, enum memo_engine engine) {
                                    .allocator = &counting,
                                    .engine = engine};
 
+    if (r->destroys) {
+        options.max_entries = REQUEST_ROOM;
+        options.ttl_ns = REQUEST_TTL_NS;
+    }
     if (memo_new(&options, &r->memo) != 0) {
         fprintf(stderr, "engines: can't make a cache\n");
         exit(1);
     }
 }
 
-static void say(const char *engine, const char *what, double value,
-                const char *unit) {
-    printf("%-8s %-22s %12.1f %s\n", engine, what, value, unit);
+// ------------------------------------------------------------------ answers
+
+#define ENGINES 2
+#define ROWS_MOST 40
+
+static const struct {
+    const char *name;
+    enum memo_engine engine;
+} engines[ENGINES] = {{"lock", MEMO_ENGINE_LOCK},
+                      {"monitor", MEMO_ENGINE_MONITOR}};
+
+static struct row {
+    char what[48];
+    const char *unit;
+    double value[ENGINES];
+} rows[ROWS_MOST];
+
+static void say(int engine, const char *what, double value, const char *unit) {
+    int i;
+
+    for (i = 0; rows[i].unit != NULL && strcmp(rows[i].what, what) != 0; i++) {
+    }
+    snprintf(rows[i].what, sizeof(rows[i].what), "%s", what);
+    rows[i].unit = unit;
+    rows[i].value[engine] = value;
     if (json != NULL) {
         fprintf(json,
                 "{\"bench\":\"engines\",\"engine\":\"%s\",\"what\":\"%s\","
                 "\"value\":%.1f,\"unit\":\"%s\"}\n",
-                engine, what, value, unit);
+                engines[engine].name, what, value, unit);
+    }
+}
+
+static void print_rows(void) {
+    int i;
+
+    printf("%-30s %12s %12s\n", "", engines[0].name, engines[1].name);
+    for (i = 0; rows[i].unit != NULL; i++) {
+        printf("%-30s %12.1f %12.1f  %s\n", rows[i].what, rows[i].value[0],
+               rows[i].value[1], rows[i].unit);
     }
 }
 
@@ -104,8 +152,7 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void say_percentiles(struct run *r, const char *engine,
-                            const char *what) {
+static void say_percentiles(struct run *r, int engine, const char *what) {
     size_t n = WORKERS * r->ops;
     int64_t *all = malloc(n * sizeof(*all));
     char name[64];
@@ -113,16 +160,17 @@ static void say_percentiles(struct run *r, const char *engine,
     static const struct {
         const char *name;
         double share;
-    } p[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}};
+    } p[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"slowest", 1}};
+    const int n_p = (int)(sizeof(p) / sizeof(p[0]));
 
     for (w = 0; w < WORKERS; w++) {
         memcpy(all + (size_t)w * r->ops, r->ns[w], r->ops * sizeof(*all));
     }
     qsort(all, n, sizeof(*all), by_value);
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < n_p; i++) {
         snprintf(name, sizeof(name), "%s %s", what, p[i].name);
-        say(engine, name, (double)all[(size_t)((double)(n - 1) * p[i].share)],
-            "ns");
+        say(engine, name, (double)all[(size_t)((double)(n - 1) * p[i].share)] / 1e3,
+            "us");
     }
     free(all);
 }
@@ -132,64 +180,116 @@ struct worker {
     int number;
 };
 
+static int64_t get_once(struct run *r, uint64_t x, uint64_t y) {
+    uint64_t key[2] = {x, y};
+    struct memo_value v;
+    int64_t begin = bench_now_ns();
+
+    if (memo_get(r->memo, key, sizeof(key), &v) != 0) {
+        abort();
+    }
+    memo_release(&v);
+    return bench_now_ns() - begin;
+}
+
 static void *get_new_keys(void *arg) {
     struct worker *w = arg;
-    struct run *r = w->run;
     size_t i;
 
-    for (i = 0; i < r->ops; i++) {
-        uint64_t key[2] = {r->destroys ? i % 8 : i, (uint64_t)w->number};
-        struct memo_value v;
-        int64_t begin;
-        if (r->destroys) {
-            // Not as fast as can be: requests come one by one.
-            struct timespec nap = {0, 2000000};
-            (void)memo_invalidate(r->memo, key, sizeof(key));
-            nanosleep(&nap, NULL);
-        }
-        begin = bench_now_ns();
-        if (memo_get(r->memo, key, sizeof(key), &v) != 0) {
-            abort();
-        }
-        if (r->destroys) {
-            // The value goes while it is held, as under eviction, so whoever
-            // reclaims it later pays.
-            (void)memo_invalidate(r->memo, key, sizeof(key));
-        }
-        memo_release(&v);
-        r->ns[w->number][i] = bench_now_ns() - begin;
+    for (i = 0; i < w->run->ops; i++) {
+        w->run->ns[w->number][i] = get_once(w->run, i, (uint64_t)w->number);
     }
     return NULL;
 }
 
-static void misses(struct run *r, const char *engine, const char *what) {
+// Not as fast as can be: requests come one by one.
+static void *request(void *arg) {
+    struct worker *w = arg;
+    uint64_t random = (uint64_t)w->number + 1;
+    size_t i;
+
+    for (i = 0; i < w->run->ops; i++) {
+        struct timespec nap = {0, REQUEST_NAP_NS};
+        nanosleep(&nap, NULL);
+        w->run->ns[w->number][i] =
+            get_once(w->run, bench_random(&random) % REQUEST_KEYS, 0);
+    }
+    return NULL;
+}
+
+static void *hit(void *arg) {
+    struct worker *w = arg;
+    struct memo_value v;
+    size_t i;
+
+    for (i = 0; i < HITS_PER_OP * w->run->ops; i++) {
+        uint64_t key[2] = {i % HIT_KEYS, (uint64_t)w->number};
+        if (memo_get(w->run->memo, key, sizeof(key), &v) != 0) {
+            abort();
+        }
+        memo_release(&v);
+    }
+    return NULL;
+}
+
+static int64_t in_workers(struct run *r, void *(*fn)(void *)) {
     struct worker w[WORKERS];
     pthread_t thread[WORKERS];
+    int64_t begin = bench_now_ns();
     int i;
 
     for (i = 0; i < WORKERS; i++) {
         w[i] = (struct worker){r, i};
-        r->ns[i] = calloc(r->ops, sizeof(int64_t));
-        pthread_create(&thread[i], NULL, get_new_keys, &w[i]);
+        pthread_create(&thread[i], NULL, fn, &w[i]);
     }
     for (i = 0; i < WORKERS; i++) {
         pthread_join(thread[i], NULL);
     }
+    return bench_now_ns() - begin;
+}
+
+static void latencies(struct run *r, int engine, const char *what,
+                      void *(*fn)(void *)) {
+    int i;
+
+    for (i = 0; i < WORKERS; i++) {
+        r->ns[i] = calloc(r->ops, sizeof(int64_t));
+    }
+    (void)in_workers(r, fn);
     say_percentiles(r, engine, what);
     for (i = 0; i < WORKERS; i++) {
         free(r->ns[i]);
     }
 }
 
-static void messages(struct run *r, const char *engine) {
+static void hits(struct run *r, int engine) {
+    int64_t ns;
+
+    (void)in_workers(r, hit);  // make them resident
+    ns = in_workers(r, hit);
+    say(engine, "hit, per thread", (double)ns / (double)(HITS_PER_OP * r->ops),
+        "ns");
+}
+
+static void requests(struct run *r, int engine) {
+    struct memo_stats stats = {.size = sizeof(stats)};
+
+    latencies(r, engine, "request", request);
+    (void)memo_stats(r->memo, &stats);
+    say(engine, "request: loads", (double)stats.loads, "");
+    say(engine, "request: values evicted", (double)stats.evictions, "");
+}
+
+static void messages(struct run *r, int engine) {
     int64_t begin = bench_now_ns();
     size_t i;
 
     for (i = 0; i < r->ops; i++) {
         (void)memo_invalidate(r->memo, "absent", 6);
     }
-    say(engine, "message", (double)r->ops * 1e9 / (double)(bench_now_ns() - begin),
-        "per second");
+    say(engine, "message",
+        (double)r->ops * 1e6 / (double)(bench_now_ns() - begin),
+        "thousand per second");
 }
 
 static void answered(void *arg, int error, struct memo_value *v) {
@@ -210,7 +310,7 @@ static int64_t finish_held(struct run *r) {
     return begin;
 }
 
-static void async_waiters(struct run *r, const char *engine, size_t n) {
+static void async_waiters(struct run *r, int engine, size_t n) {
     size_t before, i;
     int64_t begin;
 
@@ -222,13 +322,13 @@ static void async_waiters(struct run *r, const char *engine, size_t n) {
             abort();
         }
     }
-    say(engine, "waiters join", (double)(bench_now_ns() - begin) / (double)n,
+    say(engine, "async: to wait", (double)(bench_now_ns() - begin) / (double)n,
         "ns each");
-    say(engine, "waiters memory", (double)(allocated - before) / (double)n,
-        "bytes each");
+    say(engine, "async: memory of a waiter", (double)(allocated - before) / (double)n,
+        "bytes");
     begin = finish_held(r);
-    say(engine, "waiters called", (double)(bench_now_ns() - begin) / 1e3,
-        "us for all");
+    say(engine, "async: all called after", (double)(bench_now_ns() - begin) / 1e3,
+        "us");
     if (r->answered != n + 1) {
         abort();
     }
@@ -251,9 +351,24 @@ static void *block(void *arg) {
     return NULL;
 }
 
-static void blocked_threads(struct run *r, const char *engine, size_t n) {
+static double resident_bytes(void) {
+    FILE *f = fopen("/proc/self/statm", "r");
+    long size, resident = 0;
+
+    if (f != NULL) {
+        if (fscanf(f, "%ld %ld", &size, &resident) != 2) {
+            resident = 0;
+        }
+        fclose(f);
+    }
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+// At most n, and as many as the system has.
+static void blocked_threads(struct run *r, int engine, size_t n) {
     pthread_t *thread = malloc(n * sizeof(*thread));
     struct memo_stats stats = {.size = sizeof(stats)};
+    double resident;
     pthread_attr_t attr;
     uint64_t joins;
     int64_t begin, returned;
@@ -263,6 +378,7 @@ static void blocked_threads(struct run *r, const char *engine, size_t n) {
     pthread_attr_setstacksize(&attr, 64 << 10);
     (void)memo_stats(r->memo, &stats);
     joins = stats.joins;
+    resident = resident_bytes();
     for (i = 0; i < n; i++) {
         if (pthread_create(&thread[i], &attr, block, r) != 0) {
             n = i;
@@ -273,22 +389,20 @@ static void blocked_threads(struct run *r, const char *engine, size_t n) {
         nanosleep(&nap, NULL);
         (void)memo_stats(r->memo, &stats);
     }
+    resident = resident_bytes() - resident;
     begin = finish_held(r);
     returned = bench_now_ns();
     for (i = 0; i < n; i++) {
         pthread_join(thread[i], NULL);
     }
-    say(engine, "wake: who ends is free", (double)(returned - begin) / 1e3,
+    say(engine, "wake: memory of a thread", resident / (double)n, "bytes");
+    say(engine, "wake: who ends it is free after", (double)(returned - begin) / 1e3,
         "us");
-    say(engine, "wake: last is awake", (double)(r->last_ns - begin) / 1e6, "ms");
+    say(engine, "wake: the last is awake after", (double)(r->last_ns - begin) / 1e6, "ms");
     free(thread);
 }
 
 int main(int argc, char **argv) {
-    static const struct {
-        const char *name;
-        enum memo_engine engine;
-    } engines[] = {{"lock", MEMO_ENGINE_LOCK}, {"monitor", MEMO_ENGINE_MONITOR}};
     size_t ops = 50000, waiters = 100000, threads = 10000;
     int i;
 
@@ -311,18 +425,23 @@ int main(int argc, char **argv) {
                         "[--json FILE]\n");
         return 2;
     }
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < ENGINES; i++) {
         struct run r = {.ops = ops};
         open_cache(&r, engines[i].engine);
-        misses(&r, engines[i].name, "miss");
-        messages(&r, engines[i].name);
-        async_waiters(&r, engines[i].name, waiters);
-        blocked_threads(&r, engines[i].name, threads);
+        hits(&r, i);
+        latencies(&r, i, "miss", get_new_keys);
+        messages(&r, i);
+        async_waiters(&r, i, waiters);
+        blocked_threads(&r, i, threads);
+        memo_free(r.memo);
+        memset(&r, 0, sizeof(r));
         r.destroys = 1;
-        r.ops = ops / 50 + 1;
-        misses(&r, engines[i].name, "destroy");
+        r.ops = ops / 25 + 1;
+        open_cache(&r, engines[i].engine);
+        requests(&r, i);
         memo_free(r.memo);
     }
+    print_rows();
     if (json != NULL) {
         fclose(json);
     }

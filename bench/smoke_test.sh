@@ -66,7 +66,7 @@ lines 8 '"bench":"churn"'
 lines 1 '"bench":"clear"'
 
 ./engines --ops 200 --waiters 100 --threads 20 --json "$out/engines.jsonl"
-grep -q '"engine":"monitor","what":"destroy p99.9"' "$out/engines.jsonl"
+grep -q '"engine":"monitor","what":"request p99.9"' "$out/engines.jsonl"
 
 ./memory --entries 20000 --json "$out/memory.jsonl"
 ./memory_jemalloc --entries 20000 --json "$out/memory.jsonl"
