@@ -65,9 +65,9 @@ static struct memo_ticket *new_ticket(struct memo *m, memo_done_fn *fn,
     return t;
 }
 
+// Of struct memo_wait, flags that there are for asynchronous waits.
 static int is_bad_async(const struct memo_wait *wait) {
-    return wait != NULL && (wait->size != sizeof(*wait) || wait->zero != 0 ||
-                            (wait->flags & ~MEMO_WAIT_NO_LOAD) != 0 ||
+    return wait != NULL && ((wait->flags & ~MEMO_WAIT_NO_LOAD) != 0 ||
                             wait->deadline_ns != 0 || wait->note != NULL ||
                             wait->soft_deadline_ns != 0);
 }
@@ -157,7 +157,8 @@ static void watch_and_run(struct memo_ticket *t) {
 int memo_get_async(struct memo *m, const void *key, size_t key_size,
                    const struct memo_wait *wait, memo_done_fn *done, void *arg,
                    struct memo_ticket **ticket) {
-    int no_load = wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD);
+    struct memo_wait own;
+    int no_load;
     struct begin_step begin;
     struct memo_value value;
     struct memo_ticket *t;
@@ -167,12 +168,14 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
     if (ticket != NULL) {
         *ticket = NULL;
     }
-    if (done == NULL || is_bad_async(wait)) {
+    if (done == NULL || memo_take_wait_(&wait, &own) != 0 ||
+        is_bad_async(wait)) {
         return MEMO_EINVAL;
     }
     if (memo_is_bad_key_(m, key, key_size)) {
         return MEMO_EINVAL;
     }
+    no_load = wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD);
     memset(&value, 0, sizeof(value));
     hash = hash_key(&m->seed, key, key_size);
     if (memo_find_(m, key, key_size, hash, &value, &error) == FIND_ANSWER) {

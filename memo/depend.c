@@ -319,12 +319,13 @@ int memo_load_depend(struct memo_load *l, const struct memo_value *v) {
 
 int memo_load_get(struct memo_load *l, const void *key, size_t key_size,
                   const struct memo_wait *wait, struct memo_value *out) {
+    struct memo_wait own;
     int error = out == NULL ? MEMO_EINVAL : check_load(l, key, key_size);
 
     if (out != NULL) {
         memset(out, 0, sizeof(*out));
     }
-    if (error == 0 && memo_is_bad_wait_(wait)) {
+    if (error == 0 && memo_take_wait_(&wait, &own) != 0) {
         error = MEMO_EINVAL;
     }
     if (error == 0) {

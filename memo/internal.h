@@ -439,7 +439,8 @@ struct shard {
     struct entry *retired;  // unlinked, not yet found unpinned
     struct entry *garbage;  // unpinned; to be dropped when ownership ends
     uint64_t n_retired, retired_bytes;  // on retired
-    uint64_t reclaim_at;  // n_retired that makes the next scan worth it
+    uint64_t reclaim_at;  // n_retired that makes the next scan worth it, or so
+    uint64_t reclaim_bytes_at;  // many bytes more than the last one left
     uint64_t swept_to;    // groups of the table already swept
     uint64_t n_outdated, outdated_bytes;  // resident, of old generations
     uint64_t unswept_clears;  // generations that may still have entries
@@ -463,6 +464,9 @@ struct shard {
     // destructors.  ORDER(undead) in entry.c
     sync_atomic_u64 n_undead, undead_bytes;
 };
+
+// Reclaiming so many retired bytes is worth a scan of all pins.
+#define RECLAIM_BYTES ((uint64_t)256 << 10)
 
 // Shards share no cache line, nor a pair that is fetched together; and their
 // size is a power of two, so that bits of the hash are their offset.
@@ -812,7 +816,18 @@ void memo_check_sources_(struct memo *m);
 // ------------------------------------------------------------------ loads
 
 int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size);
-int memo_is_bad_wait_(const struct memo_wait *wait);
+
+// A public struct of more bytes is none, but garbage.
+#define STRUCT_MOST 4096
+
+// Copy a struct of the caller's, of his version's size, to *to, of ours.  Return
+// MEMO_EINVAL if size is less than least, or absurd, or if something is set that
+// isn't known here.  What *to has more than his stays as it is.
+int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
+                      size_t to_size);
+
+// Have *wait, which may be NULL, point to a copy in *own; or return MEMO_EINVAL.
+int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own);
 int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n);
 
 // Look for a resident answer, counting it: a value in *out, or an error that is
@@ -886,8 +901,18 @@ int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out);
 // A wait for f has ended: with its result, or, if gave_up, without.
 void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up);
 
+// Loads that a thread runs one after the other.  From begin to end, they have
+// references.
+struct memo_turns {
+    struct memo_load *const *flights;
+    size_t n, next;  // next: the first whose turn has not come
+    struct memo_turns *outer;
+};
+void memo_turns_begin_(struct memo_turns *t);
+void memo_turns_end_(struct memo_turns *t);
+
 // Excuse the loads of m on this thread's stack from being waited for, or no
-// longer.
+// longer; those too whose turn in this thread is yet to come.
 void memo_excuse_loads_(const struct memo *m, int excused);
 
 // A load of a closed shard ended: tell memo_close().

@@ -30,7 +30,6 @@
 #define SHARDS_MOST 4096
 #define SHARDS_PER_CORE 4
 #define THREADS_MOST 1024
-#define OPTIONS_MOST 4096  // bytes: more is no size, but garbage
 #define SHARDS_BY_DEFAULT 64
 
 // Backoff is capped at so many times its first pause, if the options don't say.
@@ -203,25 +202,31 @@ static void look_after_orphans(void) {
 
 // ------------------------------------------------------------------ options
 
-// Copy what the caller set to *to, whose version of the struct may be shorter
-// or longer than his.
-static int take_options(const struct memo_options *from,
-                        struct memo_options *to) {
-    const unsigned char *bytes = (const unsigned char *)from;
+int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
+                      size_t to_size) {
+    const unsigned char *bytes = from;
     size_t i;
 
-    memset(to, 0, sizeof(*to));
-    if (from == NULL || from->size < offsetof(struct memo_options, load_arg) ||
-        from->size > OPTIONS_MOST) {
+    if (size < least || size > STRUCT_MOST) {
         return MEMO_EINVAL;
     }
-    for (i = sizeof(*to); i < from->size; i++) {
+    for (i = to_size; i < size; i++) {
         if (bytes[i] != 0) {
             return MEMO_EINVAL;
         }
     }
-    memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+    memcpy(to, from, size < to_size ? size : to_size);
     return 0;
+}
+
+static int take_options(const struct memo_options *from,
+                        struct memo_options *to) {
+    memset(to, 0, sizeof(*to));
+    return from == NULL
+               ? MEMO_EINVAL
+               : memo_take_struct_(from, from->size,
+                                   offsetof(struct memo_options, load_arg), to,
+                                   sizeof(*to));
 }
 
 static int are_bad_times(const struct memo_options *o) {
@@ -434,6 +439,7 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
         struct shard *s = memo_shard_at_(m, i);
         s->memo = m;
         SYNC_INIT(&s->live, 1);
+        s->reclaim_bytes_at = RECLAIM_BYTES;
         // Where a hit couldn't be counted, is noted by the load that it is for, or
         // must ask another clock.
         SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE || m->depend_auto ||

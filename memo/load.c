@@ -346,16 +346,39 @@ struct running {
 
 static SYNC_THREAD_LOCAL(struct running *, innermost);
 
+// Loads that this thread will run, in turn, when it gets that far.
+static SYNC_THREAD_LOCAL(struct memo_turns *, turns);
+
+void memo_turns_begin_(struct memo_turns *t) {
+    t->outer = SYNC_TLS(turns);
+    SYNC_TLS(turns) = t;
+}
+
+void memo_turns_end_(struct memo_turns *t) {
+    SYNC_TLS(turns) = t->outer;
+}
+
+static void excuse(const struct memo *m, struct memo_load *f, int excused) {
+    struct excuse_step x = {f, excused};
+
+    if (f->shard->memo == m) {
+        memo_own_(f->shard, memo_excuse_owned_, &x);
+    }
+}
+
 void memo_excuse_loads_(const struct memo *m, int excused) {
     const struct running *r;
+    const struct memo_turns *t;
     size_t i;
 
     for (r = SYNC_TLS(innermost); r != NULL; r = r->outer) {
         for (i = 0; i < r->n; i++) {
-            struct excuse_step x = {r->flights[i], excused};
-            if (x.flight->shard->memo == m) {
-                memo_own_(x.flight->shard, memo_excuse_owned_, &x);
-            }
+            excuse(m, r->flights[i], excused);
+        }
+    }
+    for (t = SYNC_TLS(turns); t != NULL; t = t->outer) {
+        for (i = t->next; i < t->n; i++) {
+            excuse(m, t->flights[i], excused);
         }
     }
 }

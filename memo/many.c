@@ -265,6 +265,34 @@ static void hand_over_refreshes(struct bulk *b) {
     }
 }
 
+static int is_to_run(const struct miss *miss) {
+    return miss->flight != NULL && miss->started && !miss->ran;
+}
+
+// One after the other.  A load may close the cache: then it isn't worth while to
+// run the others.
+static void load_in_turns(struct bulk *b, size_t n_loads) {
+    SYNC_CLEANUP(memo_turns_end_)
+    struct memo_turns turns = {b->loads, n_loads, 0, NULL};
+    size_t i;
+
+    memo_turns_begin_(&turns);
+    for (i = 0; i < b->n; i++) {
+        struct miss *miss = &b->misses[i];
+        if (!is_to_run(miss)) {
+            continue;
+        }
+        turns.next++;
+        miss->ran = 1;
+        memo_queue_behind_(miss->flight, NULL);
+        if (sync_event_is_set(&miss->flight->done)) {
+            (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
+        } else {
+            memo_run_load_(miss->flight, 0);
+        }
+    }
+}
+
 // Load what was claimed: by one bulk load, or one after the other.
 static void load_claimed(struct bulk *b) {
     size_t n_loads = 0, i;
@@ -274,20 +302,15 @@ static void load_claimed(struct bulk *b) {
         queue_claimed(b);
     }
     for (i = 0; i < b->n; i++) {
-        struct miss *miss = &b->misses[i];
-        if (miss->flight == NULL || !miss->started || miss->ran) {
-            continue;
-        }
-        miss->ran = 1;
-        if (b->memo->load_many == NULL) {
-            memo_queue_behind_(miss->flight, NULL);
-            memo_run_load_(miss->flight, 0);
-        } else {
-            b->loads[n_loads++] = miss->flight;
+        if (is_to_run(&b->misses[i])) {
+            b->loads[n_loads++] = b->misses[i].flight;
+            b->misses[i].ran = b->memo->load_many != NULL;
         }
     }
-    if (n_loads != 0) {
+    if (n_loads != 0 && b->memo->load_many != NULL) {
         memo_run_load_many_(b->memo, b->loads, n_loads);
+    } else if (n_loads != 0) {
+        load_in_turns(b, n_loads);
     }
 }
 
@@ -386,11 +409,12 @@ static int refuse_many(struct memo_value out[], size_t n, int error) {
 int memo_get_many(struct memo *m, const struct memo_bytes keys[], size_t n,
                   const struct memo_wait *wait, struct memo_value out[],
                   int errors[]) {
+    struct memo_wait own;
     int missing = 0;
     size_t i;
 
     if (m == NULL || (n != 0 && (out == NULL || errors == NULL)) ||
-        memo_is_bad_wait_(wait) || memo_are_bad_bytes_(keys, n)) {
+        memo_take_wait_(&wait, &own) != 0 || memo_are_bad_bytes_(keys, n)) {
         return refuse_many(out, n, MEMO_EINVAL);
     }
     if (m->depend_auto && use_keys(m, keys, n) != 0) {

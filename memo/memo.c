@@ -147,17 +147,32 @@ int memo_get(struct memo *m, const void *key, size_t key_size,
     return get(m, key, 16, out);
 }
 
-int memo_is_bad_wait_(const struct memo_wait *wait) {
+int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own) {
     const unsigned flags = MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD;
+    const struct memo_wait *from = *wait;
 
-    return wait != NULL && (wait->size != sizeof(*wait) || wait->zero != 0 ||
-                            (wait->flags & ~flags) != 0 ||
-                            wait->soft_deadline_ns < 0);
+    if (from == NULL) {
+        return 0;
+    }
+    memset(own, 0, sizeof(*own));
+    *wait = own;
+    if (memo_take_struct_(from, from->size,
+                          offsetof(struct memo_wait, soft_deadline_ns), own,
+                          sizeof(*own)) != 0) {
+        return MEMO_EINVAL;
+    }
+    return own->zero != 0 || (own->flags & ~flags) != 0 ||
+                   own->soft_deadline_ns < 0
+               ? MEMO_EINVAL
+               : 0;
 }
 
 int memo_get_wait(struct memo *m, const void *key, size_t key_size,
                   const struct memo_wait *wait, struct memo_value *out) {
-    if (out == NULL || memo_is_bad_key_(m, key, key_size) || memo_is_bad_wait_(wait)) {
+    struct memo_wait own;
+
+    if (out == NULL || memo_is_bad_key_(m, key, key_size) ||
+        memo_take_wait_(&wait, &own) != 0) {
         return refuse(out, MEMO_EINVAL);
     }
     memset(out, 0, sizeof(*out));
@@ -380,16 +395,9 @@ int64_t memo_maintain(struct memo *m, int64_t now_ns) {
     return next;
 }
 
-int memo_stats(struct memo *m, struct memo_stats *stats) {
-    size_t size;
+static void fill_stats(struct memo *m, struct memo_stats *stats) {
     uint64_t i;
 
-    if (m == NULL || stats == NULL || stats->size != sizeof(*stats)) {
-        return MEMO_EINVAL;
-    }
-    size = stats->size;
-    memset(stats, 0, size);
-    stats->size = size;
     stats->max_entries = m->max_entries;
     stats->max_bytes = m->max_bytes;
     stats->max_weight = m->max_weight;
@@ -404,6 +412,24 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     }
     memo_source_stats_(m, stats);
     memo_stats_times_(m, stats);
+}
+
+// As much as the caller's version of the struct has room for.
+int memo_stats(struct memo *m, struct memo_stats *stats) {
+    struct memo_stats filled;
+    size_t size;
+
+    if (m == NULL || stats == NULL ||
+        stats->size < offsetof(struct memo_stats, joins) ||
+        stats->size > STRUCT_MOST) {
+        return MEMO_EINVAL;
+    }
+    memset(&filled, 0, sizeof(filled));
+    fill_stats(m, &filled);
+    size = stats->size < sizeof(filled) ? stats->size : sizeof(filled);
+    memset(stats, 0, stats->size);
+    memcpy(stats, &filled, size);
+    stats->size = size;
     return 0;
 }
 

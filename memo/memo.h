@@ -662,7 +662,9 @@ MEMO_API int memo_get_async(struct memo *m, const void *key, size_t key_size,
 
 // Give the wait up: done is called with MEMO_ECANCELED, in this thread.  The
 // load goes on for others, see MEMO_CANCEL_UNWANTED.  Return 0; or
-// MEMO_EALREADY: done has been or is being called with something else.
+// MEMO_EALREADY: done has been or is being called with something else; or
+// MEMO_EINVAL: t is NULL, as where done was called before memo_get_async()
+// returned.
 //
 // Threads: any; the ticket must not be freed meanwhile.  Blocks: no.  Locks:
 // none while done runs.

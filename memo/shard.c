@@ -23,7 +23,6 @@
 
 // How many retired entries are worth a scan of all pins at least.
 #define RECLAIM_BATCH 64
-#define RECLAIM_BYTES ((uint64_t)256 << 10)
 
 // Groups of the table swept by one write; and how many are so few that they are
 // swept by memo_clear() itself.
@@ -168,6 +167,7 @@ static void reclaim(struct shard *s) {
     }
     // With many threads a scan is dear, so let more come together.
     s->reclaim_at = s->n_retired + RECLAIM_BATCH + sync_pin_records();
+    s->reclaim_bytes_at = s->retired_bytes + RECLAIM_BYTES;
 }
 
 void memo_reclaim_owned_(struct shard *s, void *unused) {
@@ -318,7 +318,7 @@ void memo_tidy_owned_(struct shard *s) {
     }
     (void)sweep(s, SWEEP_BY_WRITE);
     if (s->reclaim_now || s->n_retired >= s->reclaim_at ||
-        s->retired_bytes >= RECLAIM_BYTES) {
+        s->retired_bytes >= s->reclaim_bytes_at) {
         s->reclaim_now = 0;
         reclaim(s);
     }

@@ -24,7 +24,7 @@
 //       addition back, or is counted before CLOSED: then the closer finds his
 //       operation in the queue, perhaps a moment later.
 //
-//   ORDER(run)    run:A    acquire-release exchange of running with 1, then
+//   ORDER(run)    run:A    acquire-release compare-and-swap of running, then
 //                 run:B    acquire load of n_ops
 //                 close:A  or of CLOSED into n_ops, then
 //                 close:B  acquire-release read-modify-write of running
@@ -52,7 +52,8 @@ struct sync_monitor {
     // Atomic.
     sync_atomic_u32 n_ops;    // CLOSED, and the number queued
     sync_atomic_u32 asleep;   // 1: the owner sleeps, or the bell is hushed
-    sync_atomic_u32 running;  // 1: a thread is in sync_monitor_run()
+    sync_atomic_ptr running;  // what self() is in the thread that runs operations
+                              // by sync_monitor_run(), or one of its own; or NULL
     SYNC_ATOMIC(struct sync_idle *) idle;  // NULL, or &when_idle
     struct sync_idle {
         int (*fn)(void *arg);
@@ -116,18 +117,49 @@ int sync_monitor_send(struct sync_monitor *m, struct sync_op *op) {
     return enqueue(m, op);
 }
 
+// Begin to run operations, unless another thread does.  *was_running is set if this
+// one does already, further out.
+static int begin_running(struct sync_monitor *m, int *was_running) {
+    void *runner = NULL;
+
+    *was_running = 0;
+    if (!SYNC_CAS_ACQREL(&m->running, &runner, self())) {  // ORDER(run) run:A
+        *was_running = runner == self();
+        return *was_running;
+    }
+    return 1;
+}
+
+static void end_running(struct sync_monitor *m, int was_running) {
+    if (!was_running) {
+        SYNC_STORE_REL(&m->running, NULL);
+    }
+}
+
+// Run an operation of the monitor's own thread.  Return 0 if another thread has
+// just become that.
+static int run_own(struct sync_monitor *m, struct sync_op *op, int *error) {
+    int was_running;
+
+    if (!begin_running(m, &was_running)) {
+        return 0;
+    }
+    *error = SYNC_LOAD_ACQ(&m->n_ops) & CLOSED ? SYNC_ECLOSED : 0;
+    if (*error == 0) {
+        op->run(op);  // CALLBACK: nothing is locked
+    }
+    end_running(m, was_running);
+    return 1;
+}
+
 int sync_monitor_call(struct sync_monitor *m, struct sync_op *op) {
     int error, i;
 
     op->is_call = 1;
     op->error = 0;
     sync_event_init(&op->replied);
-    if (sync_monitor_is_mine(m)) {
-        if (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) {
-            return SYNC_ECLOSED;
-        }
-        op->run(op);
-        return 0;
+    if (sync_monitor_is_mine(m) && run_own(m, op, &error)) {
+        return error;
     }
     error = enqueue(m, op);
     if (error == 0) {
@@ -220,13 +252,16 @@ static void rest(struct sync_monitor *m) {
 }
 
 int sync_monitor_run(struct sync_monitor *m, int max_ops) {
-    int n = 0;
+    int n = 0, was_running;
 
     if (m == NULL || m->own_thread || max_ops < 0) {
         return SYNC_EINVAL;
     }
-    if (SYNC_XCHG_ACQREL(&m->running, 1) != 0) {  // ORDER(run) run:A
+    if (!begin_running(m, &was_running)) {
         return SYNC_EBUSY;
+    }
+    if (was_running) {
+        return SYNC_EBUSY;  // from inside an operation
     }
     SYNC_STORE(&m->owner, self());
     while (n < max_ops && (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) == 0) {
@@ -239,7 +274,7 @@ int sync_monitor_run(struct sync_monitor *m, int max_ops) {
         }
         n++;
     }
-    SYNC_STORE_REL(&m->running, 0);
+    end_running(m, was_running);
     return n;
 }
 
@@ -299,8 +334,10 @@ void sync_monitor_close(struct sync_monitor *m) {
     wake_owner(m);
     if (!m->own_thread) {
         // ORDER(run) close:B
-        while (!sync_monitor_is_mine(m) &&
-               SYNC_OR_ACQREL(&m->running, 0) != 0) {
+        void *nobody = NULL;
+        while (!SYNC_CAS_ACQREL(&m->running, &nobody, NULL) &&
+               nobody != self()) {
+            nobody = NULL;
             sync_yield();
         }
     } else if (!sync_monitor_is_mine(m)) {
@@ -327,7 +364,7 @@ void sync_monitor_free(struct sync_monitor *m) {
 void sync_monitor_forked(struct sync_monitor *m) {
     SYNC_STORE(&m->n_ops, CLOSED);
     SYNC_STORE(&m->asleep, 0);
-    SYNC_STORE(&m->running, 0);
+    SYNC_STORE(&m->running, NULL);
     SYNC_STORE(&m->owner, NULL);
     sync_mpsc_init(&m->queue);
     m->joined = 1;

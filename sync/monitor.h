@@ -132,7 +132,7 @@ SYNC_API int sync_monitor_fd(const struct sync_monitor *m);
 // Run up to max_ops queued operations.  The calling thread is the monitor's
 // from now on, until another calls this.  Return how many were run; SYNC_EINVAL
 // for a monitor that has a thread; SYNC_EBUSY if another thread is in this
-// function.
+// function, or runs an operation of its own because it was the monitor's.
 //
 // Threads: one at a time.
 // Blocks:  no.

@@ -30,6 +30,9 @@ struct sync_note {
     struct sync_event event;        // set: notified
     struct sync_watcher on_parent;  // on parent's event
 
+    // Owned by the thread that notifies it.
+    struct sync_note *next;  // to be notified
+
     // Atomic.
     sync_atomic_u32 users;
     sync_atomic_u32 refs;
@@ -61,12 +64,30 @@ static void drop_user(struct sync_note *n) {
     }
 }
 
+// The children of what this thread is notifying, which are to come next: a tree is
+// walked without recursion, however deep it is.
+static SYNC_THREAD_LOCAL(struct sync_note *, to_notify);
+
+// LIFETIME: nothing follows the setting of n, so that who sees it may free n.
+void sync_note_notify(struct sync_note *n) {
+    struct sync_note *outer = SYNC_TLS(to_notify);  // a watcher may call this
+
+    SYNC_TLS(to_notify) = NULL;
+    sync_event_set(&n->event);
+    while ((n = SYNC_TLS(to_notify)) != NULL) {
+        SYNC_TLS(to_notify) = n->next;
+        sync_event_set(&n->event);
+        drop_refs(n, 1);
+    }
+    SYNC_TLS(to_notify) = outer;
+}
+
 // CALLBACK: called by the notification of the parent.
 static void notify_child(struct sync_watcher *w) {
     struct sync_note *n = SYNC_CONTAINER(w, struct sync_note, on_parent);
 
-    sync_note_notify(n);
-    drop_refs(n, 1);
+    n->next = SYNC_TLS(to_notify);
+    SYNC_TLS(to_notify) = n;
 }
 
 struct sync_note *sync_note_new(struct sync_note *parent, int64_t deadline_ns) {
@@ -86,7 +107,8 @@ struct sync_note *sync_note_new(struct sync_note *parent, int64_t deadline_ns) {
         (void)SYNC_ADD(&parent->users, 1);
         (void)SYNC_ADD(&n->refs, 1);
         if (!sync_event_watch(&parent->event, &n->on_parent)) {
-            notify_child(&n->on_parent);
+            sync_note_notify(n);
+            drop_refs(n, 1);
         }
     }
     return n;
@@ -94,11 +116,6 @@ struct sync_note *sync_note_new(struct sync_note *parent, int64_t deadline_ns) {
 
 void sync_note_free(struct sync_note *n) {
     drop_user(n);
-}
-
-// LIFETIME: nothing follows the setting, so that who sees it may free n.
-void sync_note_notify(struct sync_note *n) {
-    sync_event_set(&n->event);
 }
 
 int sync_note_is_notified(struct sync_note *n) {

@@ -142,6 +142,56 @@ TEST(Abi, NullsAreRefused) {
     memo_free(nullptr);
 }
 
+// Programs built with an older or newer header: structs grow at the end.
+TEST(Abi, StructsOfOtherVersionsAreTaken) {
+    memo_options options = {};
+    options.size = sizeof(options);
+    options.load = [](void *, memo_load *l) {
+        return memo_load_return(l, "v", 1);
+    };
+    memo *m = nullptr;
+    memo_value v;
+    ASSERT_EQ(memo_new(&options, &m), 0);
+
+    struct {
+        memo_wait wait;
+        char more[16];
+    } wait = {};
+    wait.wait.size = sizeof(wait);
+    EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), 0);
+    memo_release(&v);
+    wait.more[15] = 1;
+    EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
+    wait.wait.size = offsetof(memo_wait, soft_deadline_ns);
+    wait.wait.soft_deadline_ns = -1;  // not part of it
+    EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), 0);
+    memo_release(&v);
+    wait.wait.size = offsetof(memo_wait, flags);
+    EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
+    wait.wait.size = size_t(1) << 40;
+    EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
+
+    struct {
+        struct memo_stats stats;
+        uint64_t more[2];
+    } stats;
+    std::memset(&stats, 0xff, sizeof(stats));
+    stats.stats.size = sizeof(stats);
+    EXPECT_EQ(memo_stats(m, &stats.stats), 0);
+    EXPECT_EQ(stats.stats.size, sizeof(struct memo_stats));
+    EXPECT_EQ(stats.stats.hits, 1u);
+    EXPECT_EQ(stats.more[1], 0u);
+    std::memset(&stats, 0xff, sizeof(stats));
+    stats.stats.size = offsetof(struct memo_stats, loads);
+    EXPECT_EQ(memo_stats(m, &stats.stats), 0);
+    EXPECT_EQ(stats.stats.size, offsetof(struct memo_stats, loads));
+    EXPECT_EQ(stats.stats.hits, 1u);
+    EXPECT_EQ(stats.stats.loads, UINT64_MAX);
+    stats.stats.size = size_t(1) << 40;
+    EXPECT_EQ(memo_stats(m, &stats.stats), MEMO_EINVAL);
+    memo_free(m);
+}
+
 TEST(Abi, EveryErrorHasANameAndAText) {
 #define NAMED(name, code, text)                   \
     EXPECT_STREQ(memo_error_name(code), #name); \

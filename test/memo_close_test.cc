@@ -266,6 +266,28 @@ TEST_P(Close, LoadsMayCloseTogether) {
 }
 
 // L2: but a load that closes waits for those that don't.
+// L2, L4: loads that are to run later in the same thread aren't waited for.
+TEST_P(Close, ALoadOfManyMayClose) {
+    int loads = 0;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        loads++;
+        EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+        return LoadInBrackets(l);
+    });
+    memo_bytes keys[] = {{"a", 1}, {"b", 1}, {"c", 1}};
+    memo_value out[3];
+    int errors[3];
+
+    EXPECT_EQ(memo_get_many(cache, keys, 3, nullptr, out, errors),
+              MEMO_ECLOSED);
+    for (int error : errors) {
+        EXPECT_EQ(error, MEMO_ECLOSED);
+    }
+    EXPECT_EQ(loads, 1);
+    EXPECT_EQ(cache.Stats().flights, 0u);
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+}
+
 TEST_P(Close, ALoadThatClosesWaitsForTheOthers) {
     Gate gate, in_vain;
     std::atomic<bool> closed{false};

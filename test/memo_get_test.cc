@@ -2,6 +2,7 @@
 // from.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -410,6 +411,27 @@ TEST_P(Get, WhatIsHeldWithoutBeingResidentIsCounted) {
     held.clear();
     cache.AwaitNoneRetired();
     EXPECT_EQ(cache.Stats().retired_bytes, 0u);
+}
+
+// Values that are large, dropped and held don't make each write look at all pins:
+// what is retired after them waits until it is worth while.
+TEST_P(Get, ALargeHeldValueDoesntMakeWritesDear) {
+    Cache cache(GetParam(), [](memo_load *l) {
+        return Return(l, std::string(KeyOf(l) == "large" ? 1 << 20 : 1, 'x'));
+    });
+    cache.Get("large");
+    Value held = cache.Hold("large");
+    EXPECT_EQ(cache.Invalidate("large"), 0);
+    memo_maintain(cache, 0);
+    uint64_t most = 0;
+    for (int i = 0; i < 30; i++) {
+        cache.Get("small");
+        EXPECT_EQ(cache.Invalidate("small"), 0);
+        most = std::max(most, cache.Stats().retired);
+    }
+    EXPECT_GE(most, 20u);  // not reclaimed one by one
+    held.Release();
+    cache.AwaitNoneRetired();
 }
 
 // V2: also while its destructor runs.

@@ -2,6 +2,8 @@
 // refused; a monitor that sleeps is woken; close answers those who wait.
 #include "sync/monitor.h"
 
+#include <poll.h>
+
 #include "sync/error.h"
 #include "sync/list.h"
 #include "test/support/sched_cases.h"
@@ -123,7 +125,65 @@ static void send_and_close(void *arg, int id) {
     ok[0] = 2;
 }
 
+// A monitor in a loop: whenever its operations wait and nobody runs them, its bell
+// rings.
+static void setup_loop(void *arg) {
+    setup(arg);
+    SCHED_ASSERT(sync_monitor_new(0, 0, &monitor) == SYNC_OK);
+    sent[0].run = sent[1].run = run_sent;
+    n_dropped = 0;
+}
+
+static void run_or_send(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        SCHED_ASSERT(sync_monitor_run(monitor, 10) >= 0);
+    } else {
+        SCHED_ASSERT(sync_monitor_send(monitor, &sent[id - 1]) == SYNC_OK);
+    }
+}
+
+static int is_ringing(void) {
+    struct pollfd fd = {.fd = sync_monitor_fd(monitor), .events = POLLIN};
+
+    return poll(&fd, 1, 0) == 1;
+}
+
+static void check_bell(void *arg) {
+    int left = *(int *)arg - 1 - state;
+
+    SCHED_ASSERT(left == 0 || is_ringing());
+    SCHED_ASSERT(sync_monitor_run(monitor, 10) == left);
+    SCHED_ASSERT(!is_ringing());
+    sync_monitor_free(monitor);
+    SCHED_ASSERT(sched_live_blocks() == 0);
+}
+
+// Two threads that are the loop by turns: what one runs by itself, as the monitor's
+// own, never overlaps with what the other runs.
+static void run_by_turns(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        (void)sync_monitor_run(monitor, 0);
+        call(0);
+        sync_event_set(&ended);
+    } else {
+        SCHED_ASSERT(sync_monitor_send(monitor, &sent[0]) == SYNC_OK);
+        (void)sync_monitor_run(monitor, 2);
+        sync_monitor_close(monitor);
+        sync_event_wait(&ended, SYNC_NEVER, NULL);
+    }
+}
+
+static void check_turns(void *arg) {
+    (void)arg;
+    SCHED_ASSERT(state == ok[0] + 1);
+    sync_monitor_free(monitor);
+    SCHED_ASSERT(sched_live_blocks() == 0);
+}
+
 static int bounded;
+static int two = 2, three = 3;
 
 SCHED_CASES(
     {"CallTwice",
@@ -140,6 +200,15 @@ SCHED_CASES(
      {.mode = SCHED_BOUNDED, .bound = 2, .max_executions = 100000}},
     {"CloseAmid",
      {2, setup, close_amid, check, NULL},
+     {.mode = SCHED_BOUNDED, .bound = 3, .max_executions = 100000}},
+    {"RestOrSend",
+     {2, setup_loop, run_or_send, check_bell, &two},
+     {.mode = SCHED_ALL, .max_executions = 100000}},
+    {"RestOrSendBoth",
+     {3, setup_loop, run_or_send, check_bell, &three},
+     {.mode = SCHED_BOUNDED, .bound = 2, .max_executions = 100000}},
+    {"RunByTurns",
+     {2, setup_loop, run_by_turns, check_turns, NULL},
      {.mode = SCHED_BOUNDED, .bound = 3, .max_executions = 100000}},
     {"CallBothBuffered",
      {2, setup, call_both, check_all_ran, NULL},

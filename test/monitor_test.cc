@@ -254,6 +254,40 @@ TEST(Monitor, LoopIsClosedWhileOthersWait) {
     EXPECT_EQ(sync_monitor_run(m.get(), 1), 0);
 }
 
+// A thread that was the monitor's runs its own calls itself, but never while another
+// runs the loop: confinement holds.
+TEST(Monitor, TwoThreadsThatTakeTurnsNeverOverlap) {
+    const int kCalls = 20000;
+    Monitor m = New(false);
+    std::atomic<bool> stop{false};
+    std::atomic<int> inside{0}, overlaps{0};
+    std::atomic<int> callers{2};
+    std::vector<std::unique_ptr<Thread>> threads;
+
+    for (int t = 0; t < 2; t++) {
+        threads.push_back(std::make_unique<Thread>([&] {
+            for (int i = 0; i < kCalls; i++) {
+                int ran = sync_monitor_run(m.get(), 0);  // it is mine now
+                EXPECT_TRUE(ran == 0 || ran == SYNC_EBUSY);
+                Op op([&](Op *) {
+                    overlaps += inside++ != 0;
+                    inside--;
+                });
+                EXPECT_EQ(sync_monitor_call(m.get(), &op), SYNC_OK);
+            }
+            callers--;
+        }));
+    }
+    threads.push_back(std::make_unique<Thread>([&] {
+        while (callers != 0) {
+            sync_monitor_run(m.get(), 10);
+        }
+    }));
+    threads.clear();
+    EXPECT_EQ(overlaps, 0);
+    EXPECT_EQ(sync_monitor_run(m.get(), 0), 0);
+}
+
 TEST(Monitor, MisuseIsAnError) {
     Monitor threaded = New(true), loop = New(false);
     EXPECT_EQ(sync_monitor_fd(nullptr), SYNC_EINVAL);

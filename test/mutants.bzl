@@ -142,15 +142,20 @@ _NOTE = _each("//sync:note.c", {
     "drops_relaxed": ("", "SYNC_SUB_ACQREL(&n->refs", "SYNC_SUB(&n->refs"),
     "forgets_a_late_child": (
         "struct sync_note *sync_note_new",
-        "notify_child(",
-        "(void)(",
+        "sync_note_notify(n)",
+        "0",
     ),
     "frees_what_is_called": (
         "",
         "sync_event_unwatch(&parent->event, &n->on_parent)",
         "(sync_event_unwatch(&parent->event, &n->on_parent), 1)",
     ),
-    "keeps_a_called_child": ("static void notify_child", "drop_refs(n, 1)", "0"),
+    "forgets_whose_children": (
+        "void sync_note_notify",
+        "SYNC_TLS(to_notify) = n->next",
+        "SYNC_TLS(to_notify) = NULL",
+    ),
+    "keeps_a_called_child": ("void sync_note_notify", "drop_refs(n, 1)", "0"),
     "keeps_a_watched_note": ("int sync_note_unwatch", "drop_user(n)", "0"),
     "never_leaves_its_parent": ("", "parent != NULL &&", "0 &&"),
     "owes_its_parent": ("", "SYNC_ADD(&parent->users, 1)", "0"),
@@ -239,6 +244,12 @@ _MONITOR = dict(
     _each("//sync:monitor.c", {
         "answers_nobody_at_close": ("void sync_monitor_close", "answer_all(m);", ";"),
         "forgets_to_wake": ("static int enqueue", "wake_owner(m);", ";"),
+        "overlaps_itself": (
+            "static int begin_running",
+            "*was_running = runner == self();",
+            "*was_running = 1;",
+        ),
+        "rests_without_another_look": ("static void rest", "has_news(m)", "0"),
         "sleeps_without_another_look": (
             "static void doze",
             "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);",

@@ -201,4 +201,20 @@ TEST(Note, MayBeFreedByAThreadThatWaitedWhileNotifyReturns) {
     }
 }
 
+// However deep the tree is, notifying it takes no more stack than a flat one.
+TEST(Note, DeepTreesAreNotified) {
+    const int kDepth = 200000;
+    std::vector<sync_note *> notes = {sync_note_new(nullptr, SYNC_NEVER)};
+    for (int i = 1; i < kDepth; i++) {
+        notes.push_back(sync_note_new(notes.back(), SYNC_NEVER));
+    }
+    sync_note_notify(notes[0]);
+    for (sync_note *n : notes) {
+        EXPECT_TRUE(sync_note_is_notified(n));
+    }
+    for (sync_note *n : notes) {
+        sync_note_free(n);
+    }
+}
+
 }  // namespace
