@@ -170,11 +170,15 @@ const Case kCases[] = {
     {{kControl + "x=\"\\\", no-store\", max-age=5"}, 5, 5, kUnsaid, false},
     {{kControl + "x=\"\\\\\", no-store"}, 0, 0, 0, true},
     {{kControl + "x=\"no end, no-store"}, 0, 0, 0, true},
+    {{kControl + "x=\",no-store,\", max-age=5"}, 5, 5, kUnsaid, false},
+    {{kControl + "x=\"\\\",no-store,\\\"\", max-age=5"}, 5, 5, kUnsaid, false},
     {{kControl + "x=\"\\"}, kUnsaid, kUnsaid, kUnsaid, false},
     {{kControl + "\"no-store\""}, kUnsaid, kUnsaid, kUnsaid, false},
     // A line that goes on.
     {{kControl + "max-age=5,", "  no-store"}, 0, 0, 0, true},
     {{"X: y", "  Cache-Control: no-store"}, kUnsaid, kUnsaid, kUnsaid, false},
+    {{"X: y", "  no-store"}, kUnsaid, kUnsaid, kUnsaid, false},
+    {{kControl + "max-age=5", "X: y", "  no-store"}, 5, 5, kUnsaid, false},
     // Names that aren't quite it.
     {{"X-Cache-Control: no-store"}, kUnsaid, kUnsaid, kUnsaid, false},
     {{"Cache-Controls: no-store"}, kUnsaid, kUnsaid, kUnsaid, false},

@@ -17,7 +17,7 @@ namespace {
 
 const int64_t kSecond = 1000000000;
 
-class Revalidate : public ::testing::Test {
+class Revalidate : public ::testing::TestWithParam<enum memo_engine> {
    protected:
     // What a get came to.  Holds the value until the next one.
     struct Got {
@@ -31,6 +31,7 @@ class Revalidate : public ::testing::Test {
         clock_hook_ = clock_.Hook();
         cache_.size = sizeof cache_;
         cache_.clock = &clock_hook_;
+        cache_.engine = GetParam();
         options_.size = sizeof options_;
         options_.flags = FETCH_FRESHNESS;
         options_.proxy = "";
@@ -172,7 +173,7 @@ class Revalidate : public ::testing::Test {
 
 // --------------------------------------------------------------- lifetimes
 
-TEST_F(Revalidate, AResponseIsAHitForAsLongAsTheServerSays) {
+TEST_P(Revalidate, AResponseIsAHitForAsLongAsTheServerSays) {
     const std::string path = "/max-age/10/500";
 
     ExpectGot(Get(path), MEMO_LOADED, Page(500));
@@ -184,7 +185,7 @@ TEST_F(Revalidate, AResponseIsAHitForAsLongAsTheServerSays) {
     EXPECT_EQ(Requests(path), 2u);
 }
 
-TEST_F(Revalidate, WithoutTheFlagServersArentHeard) {
+TEST_P(Revalidate, WithoutTheFlagServersArentHeard) {
     options_.flags = 0;
     for (const char *path : {"/max-age/10/1", "/no-store/1", "/etag/1"}) {
         EXPECT_EQ(Get(path).from, (uint32_t)MEMO_LOADED);
@@ -199,7 +200,7 @@ TEST_F(Revalidate, WithoutTheFlagServersArentHeard) {
               MEMO_EINVAL);
 }
 
-TEST_F(Revalidate, WithoutAWordOfTheServerTheCachesOptionsCount) {
+TEST_P(Revalidate, WithoutAWordOfTheServerTheCachesOptionsCount) {
     cache_.ttl_ns = 7 * kSecond;
     for (const char *path : {"/page/10", "/etag/10"}) {
         Say(path, "");
@@ -211,13 +212,13 @@ TEST_F(Revalidate, WithoutAWordOfTheServerTheCachesOptionsCount) {
     }
 }
 
-TEST_F(Revalidate, WithoutAnyWordItIsKeptForEver) {
+TEST_P(Revalidate, WithoutAnyWordItIsKeptForEver) {
     EXPECT_EQ(Get("/page/10").from, (uint32_t)MEMO_LOADED);
     clock_.Advance(INT64_MAX / 2);
     EXPECT_EQ(Get("/page/10").from, (uint32_t)MEMO_HIT);
 }
 
-TEST_F(Revalidate, TheTimeThatTheTransferTookCounts) {
+TEST_P(Revalidate, TheTimeThatTheTransferTookCounts) {
     const std::string path = "/max-age/10/5";
 
     fetch();
@@ -233,7 +234,7 @@ TEST_F(Revalidate, TheTimeThatTheTransferTookCounts) {
     EXPECT_EQ(Get(path).from, (uint32_t)MEMO_LOADED);
 }
 
-TEST_F(Revalidate, FreshUntilIsTold) {
+TEST_P(Revalidate, FreshUntilIsTold) {
     struct memo_value v;
 
     ASSERT_EQ(fetch_get(fetch(), Url("/max-age/10/5").c_str(), &v), 0);
@@ -254,7 +255,7 @@ TEST_F(Revalidate, FreshUntilIsTold) {
 
 // ------------------------------------------------------------- conditional
 
-TEST_F(Revalidate, ValidatorsAreInTheResponse) {
+TEST_P(Revalidate, ValidatorsAreInTheResponse) {
     struct memo_value v;
 
     options_.flags = 0;
@@ -270,7 +271,7 @@ TEST_F(Revalidate, ValidatorsAreInTheResponse) {
     memo_release(&v);
 }
 
-TEST_F(Revalidate, WhatHasntChangedStaysTheSameObject) {
+TEST_P(Revalidate, WhatHasntChangedStaysTheSameObject) {
     for (const char *path : {"/etag/5000", "/dated/5000", "/max-age/0/5000"}) {
         uint64_t before = Answers(304);
         Got first = Get(path);
@@ -293,7 +294,7 @@ TEST_F(Revalidate, WhatHasntChangedStaysTheSameObject) {
     EXPECT_EQ(ended()[1].body_bytes, 0u);
 }
 
-TEST_F(Revalidate, WhatHasChangedIsReplaced) {
+TEST_P(Revalidate, WhatHasChangedIsReplaced) {
     for (const char *path : {"/etag/500", "/dated/500"}) {
         Got first = Get(path);
         clock_.Advance(1);
@@ -308,7 +309,7 @@ TEST_F(Revalidate, WhatHasChangedIsReplaced) {
     EXPECT_EQ(Answers(304), 2u);
 }
 
-TEST_F(Revalidate, A304RenewsTheLifetimeByWhatItSays) {
+TEST_P(Revalidate, A304RenewsTheLifetimeByWhatItSays) {
     const std::string path = "/max-age/10/5";
 
     Get(path);
@@ -330,7 +331,7 @@ TEST_F(Revalidate, A304RenewsTheLifetimeByWhatItSays) {
     EXPECT_EQ(Answers(200), 1u);
 }
 
-TEST_F(Revalidate, A304ThatSaysNoStoreIsAskedAboutEachTime) {
+TEST_P(Revalidate, A304ThatSaysNoStoreIsAskedAboutEachTime) {
     const std::string path = "/max-age/10/5";
     Got first = Get(path);
 
@@ -345,7 +346,7 @@ TEST_F(Revalidate, A304ThatSaysNoStoreIsAskedAboutEachTime) {
     EXPECT_EQ(Answers(304), 3u);
 }
 
-TEST_F(Revalidate, ManyWhoAskAreOneConditionalRequest) {
+TEST_P(Revalidate, ManyWhoAskAreOneConditionalRequest) {
     const std::string path = "/etag/50";
     std::vector<std::thread> threads;
     std::atomic<int> right{0};
@@ -373,7 +374,7 @@ TEST_F(Revalidate, ManyWhoAskAreOneConditionalRequest) {
     EXPECT_EQ(Answers(304), 1u);
 }
 
-TEST_F(Revalidate, AnInvalidatedResponseIsLoadedWithoutConditions) {
+TEST_P(Revalidate, AnInvalidatedResponseIsLoadedWithoutConditions) {
     const std::string url = Url("/etag/50");
 
     Get("/etag/50");
@@ -382,7 +383,7 @@ TEST_F(Revalidate, AnInvalidatedResponseIsLoadedWithoutConditions) {
     EXPECT_EQ(Answers(304), 0u);
 }
 
-TEST_F(Revalidate, AResponseIsKeptForSoLongPastItsTime) {
+TEST_P(Revalidate, AResponseIsKeptForSoLongPastItsTime) {
     options_.keep_ns = 5 * kSecond;
     Get("/etag/50");
     clock_.Advance(5 * kSecond);
@@ -394,7 +395,7 @@ TEST_F(Revalidate, AResponseIsKeptForSoLongPastItsTime) {
     EXPECT_EQ(Answers(200), 2u);
 }
 
-TEST_F(Revalidate, AValueOfSomebodyElseMakesNoConditions) {
+TEST_P(Revalidate, AValueOfSomebodyElseMakesNoConditions) {
     const std::string url = Url("/etag/50");
 
     cache_.ttl_ns = kSecond;
@@ -411,7 +412,7 @@ TEST_F(Revalidate, AValueOfSomebodyElseMakesNoConditions) {
 
 // --------------------------------------------------------------- redirects
 
-TEST_F(Revalidate, RedirectsAreFollowedWithConditions) {
+TEST_P(Revalidate, RedirectsAreFollowedWithConditions) {
     origin_redirect(origin_, "/page/1/from", "/etag/50");
     Got first = Get("/page/1/from");
     clock_.Advance(1);
@@ -423,7 +424,7 @@ TEST_F(Revalidate, RedirectsAreFollowedWithConditions) {
     EXPECT_EQ(ended()[1].redirects, 1u);
 }
 
-TEST_F(Revalidate, A304OfAnotherPageIsNoAnswer) {
+TEST_P(Revalidate, A304OfAnotherPageIsNoAnswer) {
     origin_redirect(origin_, "/page/1/from", "/etag/50/a");
     ExpectGot(Get("/page/1/from"), MEMO_LOADED, Page(50));
     clock_.Advance(1);
@@ -439,7 +440,7 @@ TEST_F(Revalidate, A304OfAnotherPageIsNoAnswer) {
     EXPECT_EQ(Answers(304), 2u);
 }
 
-TEST_F(Revalidate, OfARedirectAndItsPageTheStricterCounts) {
+TEST_P(Revalidate, OfARedirectAndItsPageTheStricterCounts) {
     for (const char *path : {"/page/1/a", "/page/1/b"}) {
         const bool redirect_is_stricter = path[8] == 'a';
         const std::string to =
@@ -454,7 +455,7 @@ TEST_F(Revalidate, OfARedirectAndItsPageTheStricterCounts) {
     }
 }
 
-TEST_F(Revalidate, LimitsHoldAsEver) {
+TEST_P(Revalidate, LimitsHoldAsEver) {
     options_.max_body_bytes = 1000;
     options_.max_redirects = 2;
     EXPECT_EQ(Get("/etag/1000").error, 0);
@@ -466,7 +467,7 @@ TEST_F(Revalidate, LimitsHoldAsEver) {
 
 // ---------------------------------------------------------------- no-store
 
-TEST_F(Revalidate, WhatIsntToBeStoredIsntKept) {
+TEST_P(Revalidate, WhatIsntToBeStoredIsntKept) {
     for (int i = 0; i < 3; i++) {
         ExpectGot(Get("/no-store/40"), MEMO_LOADED, Page(40));
     }
@@ -474,7 +475,7 @@ TEST_F(Revalidate, WhatIsntToBeStoredIsntKept) {
     EXPECT_EQ(Stats().passes, 3u);
 }
 
-TEST_F(Revalidate, NobodyWaitsForATransferThatIsntToBeStored) {
+TEST_P(Revalidate, NobodyWaitsForATransferThatIsntToBeStored) {
     const std::string path = "/no-store/40";
 
     Get(path);
@@ -496,7 +497,7 @@ TEST_F(Revalidate, NobodyWaitsForATransferThatIsntToBeStored) {
     }
 }
 
-TEST_F(Revalidate, APageThatBecomesNoStoreGoes) {
+TEST_P(Revalidate, APageThatBecomesNoStoreGoes) {
     Get("/etag/50");
     clock_.Advance(1);
     Change("/etag/50");
@@ -509,7 +510,7 @@ TEST_F(Revalidate, APageThatBecomesNoStoreGoes) {
 
 // ---------------------------------------------------------- stale-if-error
 
-TEST_F(Revalidate, ServersMayLetAnOldResponseStandInForErrors) {
+TEST_P(Revalidate, ServersMayLetAnOldResponseStandInForErrors) {
     const std::string path = "/flaky/50";
     Got first = Get(path);
 
@@ -528,7 +529,7 @@ TEST_F(Revalidate, ServersMayLetAnOldResponseStandInForErrors) {
     ExpectGot(Get(path), MEMO_LOADED, Page(50));
 }
 
-TEST_F(Revalidate, NoAnswerAtAllIsAnErrorToo) {
+TEST_P(Revalidate, NoAnswerAtAllIsAnErrorToo) {
     origin_redirect(origin_, "/page/1/x", "/flaky/50");
     Get("/page/1/x");
     clock_.Advance(1);
@@ -539,7 +540,7 @@ TEST_F(Revalidate, NoAnswerAtAllIsAnErrorToo) {
     }
 }
 
-TEST_F(Revalidate, IfTheServerSaysNothingOfItTheCachesOptionCounts) {
+TEST_P(Revalidate, IfTheServerSaysNothingOfItTheCachesOptionCounts) {
     const std::string path = "/max-age/10/5";
 
     cache_.stale_if_error_ns = 5 * kSecond;
@@ -551,7 +552,7 @@ TEST_F(Revalidate, IfTheServerSaysNothingOfItTheCachesOptionCounts) {
     EXPECT_EQ(Get(path).error, 500);
 }
 
-TEST_F(Revalidate, UnlessAllowedAnErrorIsTheAnswer) {
+TEST_P(Revalidate, UnlessAllowedAnErrorIsTheAnswer) {
     const std::string path = "/max-age/10/5";
 
     Get(path);
@@ -561,7 +562,7 @@ TEST_F(Revalidate, UnlessAllowedAnErrorIsTheAnswer) {
     EXPECT_EQ(ended()[1].stale, 0u);
 }
 
-TEST_F(Revalidate, ServersMayForbidIt) {
+TEST_P(Revalidate, ServersMayForbidIt) {
     cache_.stale_if_error_ns = 1000 * kSecond;
     for (const char *control :
          {"max-age=1, must-revalidate", "no-cache",
@@ -577,7 +578,7 @@ TEST_F(Revalidate, ServersMayForbidIt) {
     }
 }
 
-TEST_F(Revalidate, AnAnswerThatItIsGoneIsNoFailure) {
+TEST_P(Revalidate, AnAnswerThatItIsGoneIsNoFailure) {
     for (unsigned status : {404u, 410u, 403u}) {
         const std::string path = "/flaky/50/" + std::to_string(status);
         Get(path);
@@ -590,7 +591,7 @@ TEST_F(Revalidate, AnAnswerThatItIsGoneIsNoFailure) {
     }
 }
 
-TEST_F(Revalidate, ASoftDeadlineDoesntServeWhatMayNotStandIn) {
+TEST_P(Revalidate, ASoftDeadlineDoesntServeWhatMayNotStandIn) {
     struct memo_wait wait = {};
     const std::string path = "/etag/50";
 
@@ -623,7 +624,7 @@ TEST_F(Revalidate, ASoftDeadlineDoesntServeWhatMayNotStandIn) {
     }
 }
 
-TEST_F(Revalidate, APauseAfterFailuresDoesntServeWhatMayNotStandInAnyMore) {
+TEST_P(Revalidate, APauseAfterFailuresDoesntServeWhatMayNotStandInAnyMore) {
     const std::string path = "/flaky/50";
 
     cache_.backoff_ns = 1000 * kSecond;
@@ -642,7 +643,7 @@ TEST_F(Revalidate, APauseAfterFailuresDoesntServeWhatMayNotStandInAnyMore) {
 
 // -------------------------------------------------- stale-while-revalidate
 
-TEST_F(Revalidate, WhileItIsAskedForAgainTheOldOneIsReturnedAtOnce) {
+TEST_P(Revalidate, WhileItIsAskedForAgainTheOldOneIsReturnedAtOnce) {
     const std::string path = "/swr/10/500";
     Got first = Get(path);
 
@@ -661,7 +662,7 @@ TEST_F(Revalidate, WhileItIsAskedForAgainTheOldOneIsReturnedAtOnce) {
     EXPECT_EQ(Stats().refreshes, 1u);
 }
 
-TEST_F(Revalidate, ARefreshIsConditionalToo) {
+TEST_P(Revalidate, ARefreshIsConditionalToo) {
     const std::string path = "/swr/10/500";
     Got first = Get(path);
 
@@ -677,14 +678,14 @@ TEST_F(Revalidate, ARefreshIsConditionalToo) {
     EXPECT_EQ(Requests(path), 2u);
 }
 
-TEST_F(Revalidate, PastThatTimeToo) {
+TEST_P(Revalidate, PastThatTimeToo) {
     Get("/swr/10/500");
     clock_.Advance(20 * kSecond);
     EXPECT_EQ(Get("/swr/10/500").from, (uint32_t)MEMO_LOADED);
     EXPECT_EQ(Answers(304), 1u);
 }
 
-TEST_F(Revalidate, OfSwrWithoutALifetimeEachGetRefreshes) {
+TEST_P(Revalidate, OfSwrWithoutALifetimeEachGetRefreshes) {
     Say("/etag/5", "max-age=0, stale-while-revalidate=100");
     Get("/etag/5");
     for (size_t i = 2; i < 5; i++) {
@@ -695,7 +696,7 @@ TEST_F(Revalidate, OfSwrWithoutALifetimeEachGetRefreshes) {
     }
 }
 
-TEST_F(Revalidate, ARefreshThatFailsIsTriedAgainAfterAPause) {
+TEST_P(Revalidate, ARefreshThatFailsIsTriedAgainAfterAPause) {
     const std::string path = "/swr/100/5";
 
     Get(path);
@@ -713,7 +714,7 @@ TEST_F(Revalidate, ARefreshThatFailsIsTriedAgainAfterAPause) {
     EXPECT_EQ(Get(path).error, 500);
 }
 
-TEST_F(Revalidate, ARefreshThatFindsItGoneIsHeard) {
+TEST_P(Revalidate, ARefreshThatFindsItGoneIsHeard) {
     const std::string path = "/swr/10/5";
 
     Get(path);
@@ -724,7 +725,7 @@ TEST_F(Revalidate, ARefreshThatFindsItGoneIsHeard) {
     EXPECT_EQ(Get(path).error, 404);
 }
 
-TEST_F(Revalidate, TheCachesRefreshCountsWhereTheServerLeavesTime) {
+TEST_P(Revalidate, TheCachesRefreshCountsWhereTheServerLeavesTime) {
     cache_.refresh_after_ns = 3 * kSecond;
     Get("/max-age/10/5");
     Get("/page/5");
@@ -738,13 +739,13 @@ TEST_F(Revalidate, TheCachesRefreshCountsWhereTheServerLeavesTime) {
 
 // ---------------------------------------------------------- other statuses
 
-TEST_F(Revalidate, ErrorsAreKeptOnlyAsTheCacheIsTold) {
+TEST_P(Revalidate, ErrorsAreKeptOnlyAsTheCacheIsTold) {
     EXPECT_EQ(Get("/status/404").error, 404);
     EXPECT_EQ(Get("/status/404").error, 404);
     EXPECT_EQ(Requests("/status/404"), 2u);
 }
 
-TEST_F(Revalidate, AStatusThatIsAResponseIsKeptAsTheServerSays) {
+TEST_P(Revalidate, AStatusThatIsAResponseIsKeptAsTheServerSays) {
     options_.flags |= FETCH_ANY_STATUS;
     Fail("/etag/5", 404);
     Say("/etag/5", "max-age=5");
@@ -756,7 +757,7 @@ TEST_F(Revalidate, AStatusThatIsAResponseIsKeptAsTheServerSays) {
     ExpectGot(Get("/etag/5"), MEMO_LOADED, Page(5));
 }
 
-TEST_F(Revalidate, BadTimesAreRefused) {
+TEST_P(Revalidate, BadTimesAreRefused) {
     options_.keep_ns = -1;
     EXPECT_EQ(fetch_new(&options_, &fetch_), MEMO_EINVAL);
     options_.keep_ns = 0;
@@ -766,5 +767,9 @@ TEST_F(Revalidate, BadTimesAreRefused) {
     cache_.ttl_ns = -1;
     EXPECT_EQ(fetch_new(&options_, &fetch_), MEMO_EINVAL);
 }
+
+INSTANTIATE_TEST_SUITE_P(Engines, Revalidate,
+                         ::testing::Values(MEMO_ENGINE_LOCK,
+                                           MEMO_ENGINE_MONITOR));
 
 }  // namespace
