@@ -15,6 +15,7 @@ struct scene {
     const char *key;      // what it gets then
     const char *others;   // what the others get
     int made_before;      // whether these keys are resident at first
+    uint64_t seed;        // says in which of two shards a key is
 };
 
 static struct memo *memo;
@@ -82,7 +83,7 @@ static uint32_t get(const char *key) {
 }
 
 static struct memo *make(const struct scene *scene) {
-    static const uint64_t seed[4] = {1, 2, 3, 4};
+    const uint64_t seed[4] = {scene->seed, 2, 3, 4};
     struct memo *m = NULL;
     struct memo_allocator allocator = {.alloc = alloc, .free = release};
     struct memo_clock clock = {now, NULL};
@@ -178,6 +179,9 @@ static void check(void *arg) {
 #define MONITOR(n, ...) \
     { MEMO_ENGINE_MONITOR, n, __VA_ARGS__ }
 
+// With it, "made" is in a shard that is cleared before that of "leaf".
+#define SEED 2
+
 static struct scene early = LOCK(2, change_tag, "early", "early", 0),
                     late = LOCK(2, change_tag, "late", "late", 0),
                     late3 = LOCK(3, change_tag, "late", "late", 0),
@@ -192,8 +196,8 @@ static struct scene early = LOCK(2, change_tag, "early", "early", 0),
                     put3 = LOCK(3, put_key, "remade", "held", 0),
                     refresh = LOCK(2, refresh_key, "made", "made", 1),
                     refresh3 = LOCK(3, refresh_key, "made", "remade", 1),
-                    clear = LOCK(2, change_all, "made", "made", 1),
-                    clear3 = LOCK(3, change_all, "made", "remade", 1),
+                    clear = LOCK(2, change_all, "made", "made", 1, SEED),
+                    clear3 = LOCK(3, change_all, "made", "remade", 1, SEED),
                     monitor = MONITOR(2, change_tag, "late", "late", 0),
                     monitor_made = MONITOR(2, put_key, "made", "held", 0);
 
