@@ -734,6 +734,44 @@ TEST_P(DependTime, WhatIsOutOfDateDoesntStandIn) {
     EXPECT_EQ(cache.Peek("a"), Failed(MEMO_ENOENT));
 }
 
+// Not even if it wasn't yet when the load began.
+TEST_P(DependTime, WhatBecomesOutOfDateDoesntStandIn) {
+    std::atomic<memo_load *> load{nullptr};
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            Value old;
+            if (memo_load_old(l, old.out()) == 0) {
+                load = l;
+                return int{MEMO_PENDING};
+            }
+            EXPECT_EQ(memo_load_add_tag(l, "t", 1), 0);
+            return LoadInBrackets(l);
+        },
+        [](memo_options *options) {
+            options->ttl_ns = 10 * kSecond;
+            options->stale_if_error_ns = 100 * kSecond;
+        });
+
+    for (bool changes : {false, true}) {
+        EXPECT_EQ(cache.Get("a"), Loaded("<a>"));
+        cache.clock.Advance(10 * kSecond);
+        load = nullptr;
+        Thread thread([&] {
+            Seen seen = cache.Get("a");
+            EXPECT_EQ(seen.error, changes ? 42 : 0);
+            EXPECT_EQ(seen.from, uint32_t(changes ? MEMO_NOWHERE : MEMO_STALE));
+        });
+        Await([&] { return load != nullptr; });
+        if (changes) {
+            EXPECT_EQ(memo_invalidate_tag(cache, "t", 1), 0);
+        }
+        EXPECT_EQ(memo_load_finish(load, 42), 0);
+        thread.Join();
+        EXPECT_EQ(cache.Invalidate("a"), 0);
+    }
+}
+
 // I1, I2, T3: nor does a refresh that finds it good.
 TEST_P(DependTime, WhatIsOutOfDateIsNotFoundGood) {
     std::atomic<memo_load *> load{nullptr};
