@@ -76,6 +76,27 @@ static void removed(void *state, enum memo_cause cause, const void *key,
     }
 }
 
+static sync_atomic_u32 n_destroyed;
+
+// L4: gets a value, whose load may be running in another thread.
+static void destroy(void *arg, void *data, size_t size) {
+    struct memo_value v;
+    int error = memo_get(*(struct memo **)data, "k", 1, &v);
+    (void)arg;
+    (void)size;
+    SCHED_ASSERT(error == 0 || error == MEMO_ECLOSED);
+    memo_release(&v);
+    (void)SYNC_ADD(&n_destroyed, 1);
+}
+
+// "o" is an object.
+static int load_any(void *arg, struct memo_load *l) {
+    size_t size;
+    const char *key = memo_load_key(l, &size);
+    return *key == 'o' ? memo_load_adopt(l, &memo, sizeof memo, destroy, NULL)
+                       : load(arg, l);
+}
+
 static struct memo *make(const struct scene *scene) {
     static const uint64_t seed[4] = {1, 2, 3, 4};
     struct memo *m = NULL;
@@ -83,7 +104,7 @@ static struct memo *make(const struct scene *scene) {
     struct memo_clock clock = {now, NULL};
     struct memo_listener listener = {removed, NULL};
     struct memo_options options = {.size = sizeof options,
-                                   .load = listens ? load_numbered : load,
+                                   .load = listens ? load_numbered : load_any,
                                    .allocator = &allocator,
                                    .clock = &clock,
                                    .hash_seed = seed,
@@ -99,6 +120,7 @@ static void setup(void *arg) {
     SYNC_INIT(&n_users, (uint32_t)scene->n_threads);
     SYNC_INIT(&n_loads, 0);
     SYNC_INIT(&epoch, 0);
+    SYNC_INIT(&n_destroyed, 0);
     listens = 0;
     memo = make(scene);
 }
@@ -204,6 +226,28 @@ static void get_and_remove(void *arg, int id) {
     leave();
 }
 
+// V2, L2, L4: a destructor that waits for a load has run, once, when the cache is
+// gone.
+static void destroy_or_get(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        struct memo_value v;
+        SCHED_ASSERT(memo_get(memo, "o", 1, &v) == 0);
+        memo_release(&v);
+        SCHED_ASSERT(memo_invalidate(memo, "o", 1) == 0);
+    } else {
+        (void)get();
+    }
+    leave();
+}
+
+static void check(void *arg);
+
+static void check_destroyed(void *arg) {
+    SCHED_ASSERT(SYNC_LOAD(&n_destroyed) == 1);
+    check(arg);
+}
+
 // V1: values outlive their cache, and the last of them takes it along.
 static void hold_longer(void *arg, int id) {
     struct memo_value v;
@@ -270,6 +314,15 @@ SCHED_CASES(
      DEEP},
     {"ListenerMonitor",
      {2, setup_listener, get_and_remove, check_told, &monitor2},
+     DEEP},
+    {"DestroyLock",
+     {2, setup, destroy_or_get, check_destroyed, &lock2},
+     BOUNDED(2)},
+    {"DestroyMonitor",
+     {2, setup, destroy_or_get, check_destroyed, &monitor2},
+     BOUNDED(1)},
+    {"DestroyMonitorDeep",
+     {2, setup, destroy_or_get, check_destroyed, &monitor2},
      DEEP},
     {"GetMonitor", {2, setup, get_once, check, &monitor2}, BOUNDED(1)},
     {"GetMonitorDeep", {2, setup, get_once, check, &monitor2}, DEEP},
