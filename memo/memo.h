@@ -367,6 +367,10 @@ struct memo_options {
 // are used, and what is remembered of evicted keys.  It doesn't count struct memo,
 // loads in progress, and what is retired (see memo_stats).
 //
+// What an allocation really takes is what allocator.good_size says.  Without an
+// allocator, it is what glibc's malloc takes; or, where the program is linked with
+// a malloc that has nallocx() (jemalloc, tcmalloc), what that says.
+//
 // The bounds are shared out among the shards.  So a cache that holds few entries
 // has fewer shards than options.shards says: each is to hold 1024 entries, 1 MiB,
 // or a weight of 65536 at least.  A value too large for its shard's share is
