@@ -110,7 +110,11 @@ TEST_P(Regression, AForgottenLoadTakesNothingAlong) {
 // locked for ever, and so were those who waited.
 TEST_P(Regression, ALoadThatDiesLeavesNoKeyLockedAndNobodyWaiting) {
     enum { THROW, EXIT, CANCEL, LIVE };
-    for (int way : {int(THROW), int(EXIT), int(CANCEL)}) {
+    std::vector<int> ways = {THROW, EXIT};
+#if !defined(__SANITIZE_ADDRESS__)  // takes unwound frames for live ones
+    ways.push_back(CANCEL);
+#endif
+    for (int way : ways) {
         Gate joined;
         std::atomic<int> dies{way};
         Cache cache(GetParam(), [&](memo_load *l) {
