@@ -29,7 +29,7 @@ def sched_test(name, mutants = {}, deps = []):
         deps = deps + _DEPS,
     )
     for suffix, args, size, tags in [
-        ("_sched_test", [], "small", []),
+        ("_sched_test", [], "medium", []),
         ("_sched_long_test", ["--long"], "enormous", ["manual"]),
     ]:
         native.cc_test(
