@@ -21,15 +21,17 @@ namespace {
 MEMO_SUITE(Reentry);
 
 // Call everything.  What keys there are doesn't matter, except that "resident"
-// is.
-void CallEverything(Cache &cache) {
+// is.  If another thread is clearing the cache, what was put may be gone.
+void CallEverything(Cache &cache, bool clearing = false) {
     Value v;
 
     EXPECT_EQ(cache.Get("resident").error, 0);
     EXPECT_EQ(cache.GetPlain("plain").error, 0);
     EXPECT_EQ(cache.Put("put", "v"), 0);
     EXPECT_EQ(cache.Put("put", "w"), 0);
-    EXPECT_EQ(cache.Peek("put"), Hit("w"));
+    Seen put = cache.Peek("put");
+    EXPECT_TRUE(put == Hit("w") || (clearing && put == Failed(MEMO_ENOENT)))
+        << put;
     EXPECT_EQ(cache.Invalidate("put"), 0);
     EXPECT_EQ(memo_get(cache, "kept", 4, v.out()), 0);
     Value again;
@@ -95,7 +97,7 @@ TEST_P(Reentry, ADestructorMayCallEverything) {
         cache.objects.on_destroy = [&](const std::string &) {
             calls++;
             if (cache.Peek("resident").error != MEMO_ECLOSED) {
-                CallEverything(cache);
+                CallEverything(cache, occasion.name == std::string("clear"));
             }
         };
         EXPECT_EQ(cache.Get("resident").error, 0);

@@ -69,6 +69,25 @@ TEST_P(Table, GrowsUnderItsReadersAndNoneMissesAKey) {
     }
 }
 
+// H3: who knows no seed can't choose where keys land.  These all land in one of
+// the shards for one who does, and there is no room for them; with a seed of the
+// cache's own they spread.
+TEST_P(Table, KeysMadeToCollideDoNot) {
+    const int kKeys = 4096;
+    WeakSeed known = OddSeed(5);
+    for (bool told : {true, false}) {
+        Cache cache(GetParam(), LoadInBrackets, [&](memo_options *o) {
+            o->shards = 4;
+            o->max_entries = 2 * kKeys;
+            o->hash_seed = told ? known.word : nullptr;
+        });
+        for (int i = 0; i < kKeys; i++) {
+            EXPECT_EQ(cache.Put(known.Key(uint64_t(i)), "v"), 0);
+        }
+        EXPECT_EQ(cache.Stats().entries, uint64_t(told ? kKeys / 2 : kKeys));
+    }
+}
+
 // F5, H2: the same with keys whose hashes are all equal, and so lie in one chain.
 TEST_P(Table, GrowsChainsUnderTheirReaders) {
     for (const WeakSeed &seed : {ZeroSeed(), OddSeed(1), OddSeed(2)}) {
