@@ -38,7 +38,8 @@ struct stampede {
     atomic_int arrived, loads;
     atomic_llong load_end;  // of the last
     int64_t back_ns;        // from the end of the first until its thread is back
-    long before, during;  // bytes
+    long before;  // bytes
+    atomic_long during;
     struct memo *memo;
     struct memo_load *pending[2];
     pthread_mutex_t mutex;

@@ -1,8 +1,14 @@
 // What the sources of memo/ share.  The parts, from the caller downwards:
 //
 //     memo.c         the door: checks arguments, takes options, tries the hit
-//     load.c         find or start a flight, run the load, publish, wait
-//     shard.c        what a shard's owner does: the steps under ownership
+//     new.c, life.c  how a cache begins and ends; alloc.c: on what memory
+//     load.c         the idea: find or start a flight, run its load, publish, wait
+//     run.c          running loads, waiting for them, and who waits for whom
+//     shard.h        what a shard's owner does: the steps under ownership
+//     begin.c, end.c     of a flight
+//     shard.c            changes from outside, and the end of a shard
+//     resident.c         storing, dropping, sweeping
+//     retire.c           what left, until nobody pins it
 //     expire.c/.h    what time means: fresh, to be refreshed, expired
 //     wheel.c/.h     the timer wheel
 //     policy.c/.h    what goes first in a bounded cache
@@ -345,7 +351,7 @@ struct memo_load {
 
     uint32_t n_forks;  // Const after init: memo_n_forks_() when it was made
 
-    // Guarded by the wait graph's mutex, in load.c.
+    // Guarded by the wait graph's mutex, in run.c.
     struct memo_load *waits_for;
 
     // Owned by the executor, or by the bulk load, it is handed to.
@@ -571,6 +577,10 @@ void memo_count_(struct memo *m, uint32_t from);
 // then says only where it comes from.
 int memo_answer_(struct memo *m, struct memo_value *out);
 
+// What the options are by default.
+extern const struct memo_allocator memo_by_malloc_;
+extern const struct memo_clock memo_monotonic_clock_;
+
 size_t memo_good_size_(const struct memo *m, size_t size);
 void *memo_alloc_(struct memo *m, size_t size);
 void memo_dealloc_(struct memo *m, void *p, size_t size);
@@ -586,6 +596,12 @@ int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,
 
 // A replaced clock may move without a sleeper being told: look at it so often.
 #define MEMO_LOOK_AT_CLOCK_NS (5 * 1000 * 1000)
+
+// Give back the memory of a cache that nothing depends on any more.
+void memo_core_free_(struct memo *m);
+
+// Reclaim what has been released of caches that are freed: see life.c.
+void memo_look_after_orphans_(void);
 
 // Keep the cache's memory, or let it go: see shard.live.
 void memo_shard_live_(struct shard *s);
@@ -695,7 +711,7 @@ void memo_tidy_owned_(struct shard *s);
 
 // ------------------------------------------------------------------ steps
 //
-// What an owner does, each in one go (shard.c).  The first argument of the
+// What an owner does, each in one go (shard.h).  The first argument of the
 // caller's is a struct that the step fills in.
 
 // When a caller joined a flight; or this: he started it.

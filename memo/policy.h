@@ -108,7 +108,7 @@ void memo_policy_trim_(struct shard *s);
 // e leaves the table.  Return the queue that it was on.
 enum queue_name memo_policy_forget_(struct shard *s, struct entry *e);
 
-// In shard.c: drop e from the table, and retire it.
+// In resident.c: drop e from the table, and retire it.
 void memo_evict_owned_(struct shard *s, struct entry *e, uint64_t hash,
                        enum memo_cause cause);
 

@@ -1,0 +1,294 @@
+#include "memo/expire.h"
+#include "memo/link.h"
+#include "memo/shard.h"
+#include "memo/table.h"
+
+// How a flight begins: what is resident is looked at once more, then the flight of
+// the key is joined, or one is started.  And how it loses its key, or who waits.
+
+void memo_leave_map_owned_(struct shard *s, struct memo_load *f) {
+    memo_flight_remove_owned_(&s->flights, f);
+    s->n_flights--;
+}
+
+// The list of detached flights: child[0] is the next, child[1] the one before.
+static void list_detached(struct shard *s, struct memo_load *f) {
+    struct memo_load *next = s->detached_flights;
+
+    f->state = FLIGHT_DETACHED;
+    f->child[0] = next;
+    f->child[1] = NULL;
+    if (next != NULL) {
+        next->child[1] = f;
+    }
+    s->detached_flights = f;
+}
+
+// The entry that f was to replace, if it is still there, and not out of date.
+struct entry *memo_old_of_owned_(const struct memo_load *f) {
+    return f->old == NULL || (SYNC_LOAD(&f->old->word) & ENTRY_RETIRED) != 0 ||
+                   !entry_holds(f->old)
+               ? NULL
+               : f->old;
+}
+
+void memo_detach_flight_owned_(struct shard *s, struct memo_load *f) {
+    memo_leave_map_owned_(s, f);
+    list_detached(s, f);
+    if (memo_old_of_owned_(f) != NULL) {
+        memo_let_try_owned_(s, f->old);
+    }
+}
+
+void memo_leave_list_owned_(struct shard *s, struct memo_load *f) {
+    struct memo_load *next = f->child[0], *before = f->child[1];
+
+    if (next != NULL) {
+        next->child[1] = before;
+    }
+    if (before != NULL) {
+        before->child[0] = next;
+    } else {
+        s->detached_flights = next;
+    }
+}
+
+// Whether one more load may run; counts it.  Across shards, so atomically.
+static int may_load(struct memo *m) {
+    if (m->max_loads == 0) {
+        return 1;
+    }
+    if (SYNC_ADD(&m->n_loads, 1) < m->max_loads) {
+        return 1;
+    }
+    (void)SYNC_SUB(&m->n_loads, 1);
+    return 0;
+}
+
+static int may_wait(struct memo *m, const struct memo_load *f) {
+    // The caller who started the flight is interested, but isn't waiting.
+    if (m->max_waiters_per_key != 0 && f->interest > m->max_waiters_per_key) {
+        return 0;
+    }
+    if (m->max_waiters == 0 ||
+        SYNC_ADD(&m->n_waiters, 1) < m->max_waiters) {
+        return 1;
+    }
+    (void)SYNC_SUB(&m->n_waiters, 1);
+    return 0;
+}
+
+static void join(struct shard *s, struct memo_load *f, struct begin_step *b) {
+    if (!may_wait(s->memo, f)) {
+        b->error = MEMO_EBUSY;
+        return;
+    }
+    (void)SYNC_ADD(&f->refs, 1);
+    f->interest++;
+    s->joins++;
+    b->flight = f;
+    b->late = memo_source_moved_(s->memo, f->began);
+}
+
+// Start the flight that b has brought along; old is the key's entry, or NULL.
+static void start(struct shard *s, struct begin_step *b, struct entry *old) {
+    struct memo_load *f = b->spare;
+
+    if (f == NULL) {
+        b->needs_spare = 1;
+        return;
+    }
+    if (!may_load(s->memo)) {
+        b->error = MEMO_EBUSY;
+        return;
+    }
+    if (f->alone) {
+        list_detached(s, f);
+    } else {
+        memo_flight_insert_owned_(&s->flights, f);
+        s->n_flights++;
+    }
+    if (old != NULL && !f->alone) {
+        memo_entry_ref_(old);
+        f->old = old;
+        f->old_until_ns = memo_end_of_standing_in_owned_(s->memo, old);
+        memo_hold_off_owned_(s, old);
+    }
+    f->interest = 1;
+    f->runs = 1;
+    f->began = f->checked = memo_source_clock_(s->memo);
+    sync_list_push(&s->running, &f->running);
+    f->refresh = b->entry != NULL || b->depth == BEGIN_REFRESH;
+    s->refreshes += (uint64_t)f->refresh;
+    s->n_running++;
+    s->loads++;
+    b->flight = f;
+    b->started = 1;
+}
+
+static void answer(struct begin_step *b, struct entry *e, uint32_t from) {
+    memo_entry_ref_(e);
+    b->entry = e;
+    b->from = from;
+}
+
+static void answer_error(struct begin_step *b, const struct entry *marker) {
+    b->error = entry_prefix(marker)->error;
+    b->from = MEMO_NEGATIVE;
+}
+
+// Answer with e, whose age is none that calls for a load; or return 0.
+static int answer_from(struct begin_step *b, struct entry *e, enum age age,
+                       int may_start) {
+    switch (age) {
+        case AGE_FRESH:
+            answer(b, e, MEMO_HIT);
+            return 1;
+        case AGE_REFRESH:
+            answer(b, e, MEMO_HIT);
+            return !may_start;
+        case AGE_STALE:
+            answer(b, e, MEMO_STALE);
+            return 1;
+        case AGE_STALE_PROBE:
+            if (!may_start) {
+                answer(b, e, MEMO_STALE);
+            }
+            return !may_start;
+        case AGE_ERROR:
+            answer_error(b, e);
+            return 1;
+        case AGE_ERROR_PROBE:
+            if (!may_start) {
+                answer_error(b, e);
+            }
+            return !may_start;
+        default:
+            return 0;
+    }
+}
+
+// No answer is resident: join, start, or give up.
+static void join_or_start(struct shard *s, struct begin_step *b,
+                          struct memo_load *f, struct entry *old) {
+    if (b->depth == BEGIN_REFRESH && f != NULL) {
+        return;  // what is to be done is being done
+    }
+    if (f != NULL && b->depth >= BEGIN_JOIN && b->depth != BEGIN_ALONE) {
+        join(s, f, b);
+    } else if (b->depth < BEGIN_START) {
+        b->error = MEMO_ENOENT;
+    } else {
+        start(s, b, old);
+    }
+}
+
+// Begin where the key has an entry in a cache with times.  Return whether that is
+// all.
+static int begin_with(struct shard *s, struct begin_step *b, struct entry *e,
+                      enum age age, struct memo_load *f) {
+    int may_start = f == NULL && b->depth >= BEGIN_START;
+
+    if (b->depth != BEGIN_REFRESH && answer_from(b, e, age, may_start)) {
+        return 1;
+    }
+    if (age == AGE_PASS && b->depth == BEGIN_START) {
+        b->depth = BEGIN_ALONE;
+    }
+    if (b->spare != NULL) {
+        b->spare->alone = b->depth == BEGIN_ALONE;
+    }
+    join_or_start(s, b, f, e);
+    if (b->entry != NULL) {
+        b->error = 0;  // it wasn't refreshed this time
+    }
+    return 1;
+}
+
+// The flight of that key that one can join; NULL: none.  One that is outdated
+// already is detached: its result won't be stored.
+static struct memo_load *find_flight(struct shard *s,
+                                     const struct begin_step *b) {
+    struct memo_load *f =
+        memo_flight_find_owned_(s->flights, b->hash, b->key, b->key_size);
+    uint64_t clock = f == NULL ? 0 : memo_source_clock_(s->memo);
+
+    if (f == NULL || f->checked == clock) {
+        return f;
+    }
+    f->checked = clock;
+    if (!memo_is_outdated_owned_(f)) {
+        return f;
+    }
+    memo_detach_flight_owned_(s, f);
+    s->detached++;
+    return NULL;
+}
+
+// The entry of that key, unless it is out of date; NULL: none.
+static struct entry *find_valid(struct shard *s, const struct begin_step *b,
+                                struct table_place *place) {
+    struct entry *e =
+        memo_table_find_owned_(s, b->key, b->key_size, b->hash, place);
+
+    if (e == NULL || shard_is_valid(s, e)) {
+        return e;
+    }
+    memo_drop_owned_(s, *place, e, MEMO_INVALIDATED);
+    s->written = 1;
+    return NULL;
+}
+
+void memo_begin_owned_(struct shard *s, void *begin_step) {
+    struct begin_step *b = begin_step;
+    struct table_place place;
+    struct entry *e;
+    struct memo_load *f;
+
+    b->error = s->closed ? MEMO_ECLOSED : 0;
+    b->needs_spare = 0;
+    if (s->closed) {
+        return;
+    }
+    shard_see_time(s, b->now_ns);
+    f = find_flight(s, b);
+    e = find_valid(s, b, &place);
+    if (e != NULL) {
+        enum age age =
+            s->wheel == NULL ? AGE_FRESH : memo_age_owned_(s, e, b->now_ns);
+        if (age != AGE_GONE) {
+            begin_with(s, b, e, age, f);
+            return;
+        }
+        memo_drop_owned_(s, place, e, MEMO_EXPIRED);
+        s->expired++;
+        s->written = 1;
+    }
+    if (b->spare != NULL) {
+        b->spare->alone = b->depth == BEGIN_ALONE;
+    }
+    join_or_start(s, b, f, NULL);
+}
+
+void memo_is_resident_owned_(struct shard *s, void *resident_step) {
+    struct resident_step *r = resident_step;
+    struct table_place place;
+    const struct entry *e = memo_table_find_owned_(
+        s, r->entry->bytes, entry_key_size(SYNC_LOAD(&r->entry->word)), r->hash,
+        &place);
+
+    r->is_resident = e == r->entry && shard_is_valid(s, e);
+}
+
+void memo_leave_owned_(struct shard *s, void *leave_step) {
+    struct leave_step *l = leave_step;
+    struct memo_load *f = l->flight;
+
+    f->interest--;
+    l->unwanted = f->interest == 0 && s->memo->cancel_unwanted &&
+                  f->state != FLIGHT_ENDED;
+    // Off the map before the load is told, so nobody joins a dying load (W3).
+    if (l->unwanted && f->state == FLIGHT_ATTACHED) {
+        memo_detach_flight_owned_(s, f);
+    }
+}

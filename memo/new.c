@@ -1,0 +1,393 @@
+#include "memo/expire.h"
+#include "memo/internal.h"
+#include "memo/link.h"
+#include "memo/policy.h"
+#include "memo/stats.h"
+#include "memo/table.h"
+
+#include <string.h>
+
+#include "sync/machine.h"
+#include "sync/monitor.h"
+#include "sync/pin.h"
+
+// memo_new(): options are checked, and a cache is made of them.
+
+// Address space for the tables of one cache: room for 10^9 entries.  Halved
+// until the process may have it.
+#define PAGES_MOST ((size_t)1 << 35)
+#define PAGES_LEAST ((size_t)1 << 18)  // of a shard
+#define CORE_ALIGN ((size_t)128)
+#define SHARDS_MOST 4096
+#define SHARDS_PER_CORE 4
+#define THREADS_MOST 1024
+#define SHARDS_BY_DEFAULT 64
+
+// Backoff is capped at so many times its first pause, if the options don't say.
+#define BACKOFF_MOST 100
+
+// What a shard of a bounded cache should hold at least.
+#define SHARD_ENTRIES 1024
+#define SHARD_BYTES ((uint64_t)1 << 20)
+#define SHARD_WEIGHT 65536
+
+// One part in so many of a shard's pages is for the policy's ghosts.
+#define GHOSTS_SHARE 16
+
+// ------------------------------------------------------------------ options
+
+int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
+                      size_t to_size) {
+    const unsigned char *bytes = from;
+    size_t i;
+
+    if (size < least || size > STRUCT_MOST) {
+        return MEMO_EINVAL;
+    }
+    for (i = to_size; i < size; i++) {
+        if (bytes[i] != 0) {
+            return MEMO_EINVAL;
+        }
+    }
+    memcpy(to, from, size < to_size ? size : to_size);
+    return 0;
+}
+
+static int take_options(const struct memo_options *from,
+                        struct memo_options *to) {
+    memset(to, 0, sizeof(*to));
+    return from == NULL
+               ? MEMO_EINVAL
+               : memo_take_struct_(from, from->size,
+                                   offsetof(struct memo_options, load_arg), to,
+                                   sizeof(*to));
+}
+
+static int are_bad_times(const struct memo_options *o) {
+    return o->ttl_ns < 0 || o->idle_ttl_ns < 0 || o->refresh_after_ns < 0 ||
+           o->stale_if_error_ns < 0 || o->negative_ttl_ns < 0 ||
+           o->pass_ttl_ns < 0 || o->backoff_ns < 0 || o->backoff_max_ns < 0 ||
+           (o->backoff_max_ns != 0 && o->backoff_max_ns < o->backoff_ns) ||
+           o->keep_old_ns < 0 || o->jitter_percent > 100;
+}
+
+static int are_bad_options(const struct memo_options *o) {
+    const uint32_t flags =
+        MEMO_CANCEL_UNWANTED | MEMO_EARLY_REFRESH | MEMO_DEPEND_AUTO;
+
+    return are_bad_times(o) || o->load == NULL || (o->flags & ~flags) != 0 ||
+           o->engine > MEMO_ENGINE_LOOP || o->policy > MEMO_POLICY_COST ||
+           o->threads > THREADS_MOST ||
+           (o->threads != 0 && o->executor != NULL) ||
+           (o->executor != NULL && o->executor->submit == NULL) ||
+           o->shards > SHARDS_MOST ||
+           (o->shards & (o->shards - 1)) != 0 ||
+           (o->allocator != NULL &&
+            (o->allocator->alloc == NULL || o->allocator->free == NULL)) ||
+           (o->clock != NULL && o->clock->now_ns == NULL) ||
+           (o->listener != NULL && o->listener->removed == NULL);
+}
+
+static uint32_t default_shards(void) {
+    uint32_t n = 1;
+
+    while (n < (uint32_t)sync_cores() * SHARDS_PER_CORE &&
+           n < SHARDS_BY_DEFAULT) {
+        n *= 2;
+    }
+    return n;
+}
+
+// The policy decides better the more it sees: so few shards for small caches.
+static uint32_t choose_shards(const struct memo_options *o) {
+    uint32_t n = o->shards == 0 ? default_shards() : o->shards;
+
+    while (n > 1 &&
+           ((o->max_entries != 0 && o->max_entries / n < SHARD_ENTRIES) ||
+            (o->max_bytes != 0 && o->max_bytes / n < SHARD_BYTES) ||
+            (o->max_weight != 0 && o->max_weight / n < SHARD_WEIGHT))) {
+        n /= 2;
+    }
+    return n;
+}
+
+static int is_bounded(const struct memo_options *o) {
+    return o->max_entries != 0 || o->max_bytes != 0 || o->max_weight != 0;
+}
+
+// What the policy of a shard needs.
+static size_t policy_size(const struct memo_options *o) {
+    if (!is_bounded(o)) {
+        return 0;
+    }
+    return sizeof(struct policy) +
+           (o->policy == MEMO_POLICY_USE ? 0 : sizeof(struct values));
+}
+
+// ------------------------------------------------------------------ times
+
+static int64_t or_never(int64_t span_ns) {
+    return span_ns == 0 ? MEMO_NEVER : span_ns;
+}
+
+static enum timing choose_timing(const struct memo_options *o) {
+    if (o->idle_ttl_ns != 0 || o->refresh_after_ns != 0 ||
+        o->stale_if_error_ns != 0 || o->negative_ttl_ns != 0 ||
+        o->pass_ttl_ns != 0 || o->backoff_ns != 0 || o->keep_old_ns != 0 ||
+        (o->flags & MEMO_EARLY_REFRESH) != 0) {
+        return TIMING_FRESHNESS;
+    }
+    return o->ttl_ns != 0 ? TIMING_TTL : TIMING_NONE;
+}
+
+static int64_t cap_of_backoff(const struct memo_options *o) {
+    if (o->backoff_max_ns != 0) {
+        return o->backoff_max_ns;
+    }
+    return o->backoff_ns > INT64_MAX / BACKOFF_MOST ? INT64_MAX
+                                                    : o->backoff_ns * BACKOFF_MOST;
+}
+
+static void set_times(struct memo *m, const struct memo_options *o) {
+    m->timing = choose_timing(o);
+    m->ttl_ns = or_never(o->ttl_ns);
+    m->idle_ttl_ns = o->idle_ttl_ns;
+    m->refresh_after_ns = or_never(o->refresh_after_ns);
+    m->stale_if_error_ns = o->stale_if_error_ns;
+    m->keep_old_ns = o->keep_old_ns > o->stale_if_error_ns
+                         ? o->keep_old_ns
+                         : o->stale_if_error_ns;
+    m->negative_ttl_ns = o->negative_ttl_ns;
+    m->pass_ttl_ns = o->pass_ttl_ns;
+    m->backoff_ns = o->backoff_ns;
+    m->backoff_max_ns = cap_of_backoff(o);
+    m->jitter_percent = o->jitter_percent;
+    m->early_refresh = (o->flags & MEMO_EARLY_REFRESH) != 0;
+    if (m->timing != TIMING_NONE) {
+        m->prefix_size = m->timing == TIMING_TTL ? PREFIX_OF_TTL
+                                                 : PREFIX_OF_FRESHNESS;
+    }
+}
+
+static void init_times(struct memo *m, uint64_t i) {
+    struct shard *s = memo_shard_at_(m, i);
+
+    s->wheel = m->wheels + i;
+    s->now_ns = INT64_MIN;
+    s->random = m->seed.word[0] ^ hash_fold(m->seed.word[1], i + 1);
+    memo_wheel_init_(s->wheel, memo_now_(m));
+}
+
+// ------------------------------------------------------------------ beginning
+
+_Static_assert(sizeof(struct shard) <= SHARD_SIZE, "a shard outgrew its size");
+
+static size_t align_up(size_t n, size_t to) {
+    return (n + to - 1) & ~(to - 1);
+}
+
+static void set_options(struct memo *m, const struct memo_options *o,
+                        const struct memo_allocator *allocator) {
+    m->tally = sync_tally_new();
+    m->load = o->load;
+    m->load_arg = o->load_arg;
+    m->allocator = *allocator;
+    m->clock = o->clock == NULL ? memo_monotonic_clock_ : *o->clock;
+    m->clock_is_monotonic = o->clock == NULL;
+    m->load_many = o->load_many;
+    if (o->executor != NULL) {
+        m->executor = *o->executor;
+    }
+    m->max_loads = o->max_loads;
+    m->max_waiters = o->max_waiters;
+    m->max_waiters_per_key = o->max_waiters_per_key;
+    m->max_entries = o->max_entries;
+    m->max_bytes = o->max_bytes;
+    m->max_weight = o->max_weight;
+    m->weight = o->weight;
+    m->weight_arg = o->weight_arg;
+    m->prefix_size = o->max_weight != 0 ? PREFIX_OF_WEIGHT : 0;
+    set_times(m, o);
+    m->policy = is_bounded(o) ? o->policy : MEMO_POLICY_USE;
+    if (o->listener != NULL) {
+        m->listener = *o->listener;
+        m->news_offset = m->prefix_size += sizeof(struct entry_news);
+    }
+    if (m->policy != MEMO_POLICY_USE) {
+        m->prefix_size += sizeof(struct entry_worth);
+    }
+    m->cancel_unwanted = (o->flags & MEMO_CANCEL_UNWANTED) != 0;
+    m->depend_auto = (o->flags & MEMO_DEPEND_AUTO) != 0;
+    if (o->hash_seed == NULL) {
+        sync_random(&m->seed, sizeof(m->seed));
+    } else {
+        memcpy(&m->seed, o->hash_seed, sizeof(m->seed));
+    }
+}
+
+static int reserve_pages(struct memo *m, uint64_t n_shards) {
+    size_t size = PAGES_MOST;
+
+    while (size >= PAGES_LEAST * n_shards) {
+        m->pages = sync_pages_reserve(size);
+        if (m->pages != NULL) {
+            m->pages_size = size;
+            return 0;
+        }
+        size /= 2;
+    }
+    return MEMO_ENOMEM;
+}
+
+// The share of shard i in a bound; the shares add up to it.
+static uint64_t share_of(const struct memo *m, uint64_t bound, uint64_t i) {
+    uint64_t n = memo_n_shards_(m);
+
+    return bound == 0 ? NO_BOUND : bound / n + (i < bound % n);
+}
+
+// The ghosts get the end of what would be the table's pages.
+static void init_policy(struct memo *m, uint64_t i, size_t pages_size) {
+    struct shard *s = memo_shard_at_(m, i);
+    struct measure limit = {share_of(m, m->max_entries, i),
+                            share_of(m, m->max_bytes, i),
+                            share_of(m, m->max_weight, i)};
+
+    struct values *values = (struct values *)(m->policies + memo_n_shards_(m));
+    struct ghosts ghosts;
+
+    s->policy = m->policies + i;
+    s->table.limit -= pages_size / GHOSTS_SHARE;
+    memo_ghosts_init_(&ghosts, s->table.limit, pages_size / GHOSTS_SHARE);
+    memo_policy_init_(s, limit, ghosts,
+                      m->policy == MEMO_POLICY_USE ? NULL : values + i);
+}
+
+static int init_shards(struct memo *m, uint64_t n_shards) {
+    size_t share = m->pages_size / n_shards;
+    uint64_t i;
+
+    for (i = 0; i < n_shards; i++) {
+        struct shard *s = memo_shard_at_(m, i);
+        s->memo = m;
+        SYNC_INIT(&s->live, 1);
+        s->reclaim_bytes_at = RECLAIM_BYTES;
+        // Where a hit couldn't be counted, is noted by the load that it is for, or
+        // must ask another clock.
+        SYNC_INIT(&s->stamp, m->tally == SYNC_TALLY_NONE || m->depend_auto ||
+                                     (m->timing != TIMING_NONE &&
+                                      !m->clock_is_monotonic)
+                                 ? ENTRY_USES | ENTRY_NONE
+                                 : ENTRY_USES);
+        if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,
+                             share) != 0) {
+            return MEMO_ENOMEM;
+        }
+        if (m->policies != NULL) {
+            init_policy(m, i, share);
+        }
+        if (m->wheels != NULL) {
+            init_times(m, i);
+        }
+    }
+    return 0;
+}
+
+static int start_engine(struct memo *m, uint32_t engine) {
+    if (engine == MEMO_ENGINE_LOCK) {
+        return 0;
+    }
+    m->reaper = memo_reaper_new_(engine == MEMO_ENGINE_MONITOR, &m->executor);
+    if (m->reaper == NULL ||
+        sync_monitor_new(engine == MEMO_ENGINE_MONITOR, 0, &m->monitor) != 0) {
+        return MEMO_ENOMEM;
+    }
+    sync_monitor_on_idle(m->monitor, memo_monitor_idle_, m);
+    return 0;
+}
+
+static int start_pool(struct memo *m, uint32_t n_threads) {
+    if (n_threads == 0) {
+        return 0;
+    }
+    m->pool = memo_pool_new_(n_threads);
+    if (m->pool == NULL) {
+        return MEMO_ENOMEM;
+    }
+    m->executor = memo_pool_executor_(m->pool);
+    return 0;
+}
+
+// One block for the cache, its shards and their policies, from the caller's
+// allocator.
+static struct memo *alloc_core(const struct memo_allocator *allocator,
+                               uint64_t n_shards, size_t policy_size,
+                               int timed) {
+    size_t head = align_up(sizeof(struct memo), CORE_ALIGN);
+    size_t shards = n_shards * SHARD_SIZE;
+    size_t policies = n_shards * policy_size;
+    size_t wheels = timed ? n_shards * sizeof(struct wheel) : 0;
+    size_t ledgers = memo_ledgers_size_(n_shards);
+    size_t size = CORE_ALIGN + head + shards + policies + wheels + ledgers;
+    unsigned char *block = allocator->alloc(allocator->state, size);
+    struct memo *m;
+
+    if (block == NULL) {
+        return NULL;
+    }
+    memset(block, 0, size);
+    m = (struct memo *)align_up((uintptr_t)block, CORE_ALIGN);
+    m->block = block;
+    m->block_size = size;
+    m->shards = (unsigned char *)m + head;
+    m->shard_mask = (n_shards - 1) * SHARD_SIZE;
+    if (policy_size != 0) {
+        m->policies = (struct policy *)(void *)(m->shards + shards);
+    }
+    if (timed) {
+        m->wheels = (struct wheel *)(void *)(m->shards + shards + policies);
+    }
+    memo_init_ledgers_(m, m->shards + shards + policies + wheels);
+    return m;
+}
+
+int memo_new(const struct memo_options *options, struct memo **out) {
+    const struct memo_allocator *allocator;
+    struct memo_options o;
+    struct memo *m;
+    uint32_t n_shards;
+
+    if (out == NULL) {
+        return MEMO_EINVAL;
+    }
+    *out = NULL;
+    if (take_options(options, &o) != 0 || are_bad_options(&o)) {
+        return MEMO_EINVAL;
+    }
+    memo_look_after_orphans_();
+    // Ask once, now: the first hit would have to wait for the answer.
+    (void)sync_heavy_fence_available();
+    allocator = o.allocator == NULL ? &memo_by_malloc_ : o.allocator;
+    n_shards = choose_shards(&o);
+    m = alloc_core(allocator, n_shards, policy_size(&o),
+                   choose_timing(&o) != TIMING_NONE);
+    if (m == NULL) {
+        return MEMO_ENOMEM;
+    }
+    set_options(m, &o, allocator);
+    SYNC_INIT(&m->live, n_shards + UINT64_C(1));
+    if (reserve_pages(m, n_shards) != 0) {
+        sync_tally_free(m->tally);
+        memo_dealloc_(m, m->block, m->block_size);
+        return MEMO_ENOMEM;
+    }
+    if (init_shards(m, n_shards) != 0 || start_pool(m, o.threads) != 0 ||
+        start_engine(m, o.engine) != 0 ||
+        memo_fork_add_(&m->forkable, memo_fork_cache_) != 0) {
+        memo_pool_free_(m->pool, 1);
+        memo_core_free_(m);
+        return MEMO_ENOMEM;
+    }
+    *out = m;
+    return 0;
+}
