@@ -27,9 +27,10 @@ inline std::vector<Config> Configs() {
 // With the monitor in a loop too: the same code, but a miss takes long, for the
 // loop has to come round.
 inline std::vector<Config> ConfigsWithLoop() {
-    std::vector<Config> configs = Configs();
-    configs.push_back({"loop", 0, MEMO_ENGINE_LOOP});
-    return configs;
+    return {{"lock_one_shard", 1, MEMO_ENGINE_LOCK},
+            {"lock", 0, MEMO_ENGINE_LOCK},
+            {"monitor", 0, MEMO_ENGINE_MONITOR},
+            {"loop", 0, MEMO_ENGINE_LOOP}};
 }
 
 inline std::string NameOf(const testing::TestParamInfo<Config> &tested) {
