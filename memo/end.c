@@ -135,9 +135,12 @@ static void limit_dates(const struct shard *s, struct memo_load *f,
         int64_t until_old = memo_links_until_(f->old);
         until = until < until_old ? until : until_old;
     }
-    left = until <= now_ns ? 0 : until - now_ns;
+    if (s->wheel == NULL || until == MEMO_NEVER) {
+        return;
+    }
+    left = memo_span_(now_ns, until);
     ttl = dates->has_ttl ? dates->ttl_ns : s->memo->ttl_ns;
-    if (s->wheel != NULL && until != MEMO_NEVER && left < ttl) {
+    if (left < ttl) {
         dates->has_ttl = 1;
         dates->ttl_ns = left;
     }

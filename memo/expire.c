@@ -216,7 +216,7 @@ enum age memo_age_owned_(const struct shard *s, const struct entry *e,
 static int64_t early(struct shard *s, int64_t deadline_ns, int64_t cost_ns,
                      int64_t now_ns) {
     double lead = (double)cost_ns * random_exponential(s);
-    int64_t span = deadline_ns - now_ns;
+    int64_t span = memo_span_(now_ns, deadline_ns);
 
     return !s->memo->early_refresh || deadline_ns == MEMO_NEVER
                ? MEMO_NEVER

@@ -594,6 +594,15 @@ SYNC_INLINE int64_t memo_now_(struct memo *m) {
 int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,
                 int64_t deadline_ns);
 
+// From one time to another; 0 if that is past; MEMO_NEVER if it is too long.
+SYNC_INLINE int64_t memo_span_(int64_t from_ns, int64_t to_ns) {
+    if (to_ns <= from_ns) {
+        return 0;
+    }
+    return from_ns < 0 && to_ns > INT64_MAX + from_ns ? MEMO_NEVER
+                                                      : to_ns - from_ns;
+}
+
 // A replaced clock may move without a sleeper being told: look at it so often.
 #define MEMO_LOOK_AT_CLOCK_NS (5 * 1000 * 1000)
 

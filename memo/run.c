@@ -223,7 +223,7 @@ static int wait_on_clock(struct memo_load *f, int64_t deadline_ns,
     }
     for (;;) {
         int64_t now = deadline_ns == MEMO_NEVER ? 0 : memo_now_(m);
-        int64_t left = deadline_ns <= now ? 0 : deadline_ns - now;
+        int64_t left = memo_span_(now, deadline_ns);
         int error;
         nap = nap < MEMO_LOOK_AT_CLOCK_NS ? nap : MEMO_LOOK_AT_CLOCK_NS;
         nap = nap < left ? nap : left;
