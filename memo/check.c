@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 // The invariants of internal.h, verified by walking everything.
 
@@ -93,63 +94,80 @@ void memo_check_sources_(struct memo *m) {
     require(m == NULL || memo_sources_are_sound_(m), "sources");
 }
 
-// One list of the queue of that name.
-static void check_list(struct shard *s, const struct list *list,
-                       enum queue_name name, struct queue *sum,
-                       uint64_t *weight) {
+// One list of values; return how many there are on it.
+static uint64_t check_list(const struct shard *s, const struct list *list) {
     const struct entry *e, *newer = NULL;
+    uint64_t n = 0;
 
-    for (e = list->newest; e != NULL; newer = e, e = e->next) {
-        uint64_t word = SYNC_LOAD(&e->word);
-        sum->n++;
-        sum->size += memo_policy_size_of_(s, e);
-        *weight += s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
-        require(e->prev == newer, "queues");
-        require((word & ENTRY_RETIRED) == 0, "queues");
-        require((word & ENTRY_QUEUE) >> ENTRY_QUEUE_SHIFT == (uint64_t)name,
-                "queues");
+    for (e = list->newest; e != NULL; e = entry_worth(s->memo, e)->next) {
+        require(entry_worth(s->memo, e)->prev == newer, "classes");
+        require(queue_of(e) == QUEUE_MAIN, "classes");
+        newer = e;
+        n++;
     }
-    require(list->oldest == newer, "queues");
+    require(list->oldest == newer, "classes");
+    return n;
 }
 
-static void check_values(struct shard *s, struct queue *sum,
-                         uint64_t *weight) {
+// Return how many are on all lists.
+static uint64_t check_values(struct shard *s) {
     const struct values *v = s->policy->values;
     const struct entry *e;
+    uint64_t n = 0;
     unsigned i;
 
     for (i = 0; i < VALUE_CLASSES; i++) {
-        check_list(s, &v->list[i], QUEUE_MAIN, sum, weight);
+        n += check_list(s, &v->list[i]);
         e = v->list[i].oldest;
         require((v->in_use >> i & 1) == (e != NULL), "classes");
         require(e == NULL ||
                     !(v->rank[i] < entry_worth(s->memo, e)->rank ||
                       v->rank[i] > entry_worth(s->memo, e)->rank),
                 "classes");
-        for (; e != NULL; e = e->prev) {
+        for (; e != NULL; e = entry_worth(s->memo, e)->prev) {
             require(memo_policy_class_of_(s, e) == i, "classes");
         }
     }
+    return n;
+}
+
+// What each queue should have.
+struct queues_found {
+    uint64_t n[4], size[4], weight;
+};
+
+static void see_queue_of(struct shard *s, struct table_place place,
+                         struct entry *e, void *arg) {
+    struct queues_found *found = arg;
+
+    (void)place;
+    found->n[queue_of(e)]++;
+    found->size[queue_of(e)] += memo_policy_size_of_(s, e);
+    found->weight += s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
 }
 
 static void check_policy(struct shard *s) {
     const struct policy *p = s->policy;
-    uint64_t entries = 0, weight = 0;
+    struct queues_found found;
     enum queue_name name;
+    uint64_t names = 0;
 
+    memset(&found, 0, sizeof(found));
+    (void)memo_table_walk_owned_(s, 0, UINT64_MAX, see_queue_of, &found);
+    require(found.n[QUEUE_NONE] == 0, "queues");
     for (name = QUEUE_YOUNG; name <= QUEUE_MAIN; name++) {
-        struct queue sum = {{NULL, NULL}, 0, 0};
-        check_list(s, &p->queue[name].list, name, &sum, &weight);
+        const struct queue *q = &p->queue[name];
+        require(q->n == found.n[name], "queues");
+        require(q->size == found.size[name], "queues");
+        names += q->names.n;
         if (name == QUEUE_MAIN && p->values != NULL) {
-            require(sum.n == 0, "classes");
-            check_values(s, &sum, &weight);
+            require(q->names.n == 0 && check_values(s) == q->n, "classes");
+        } else {
+            require(memo_policy_count_names_(s, name) >= q->n, "queues");
         }
-        require(p->queue[name].n == sum.n, "queues");
-        require(p->queue[name].size == sum.size, "queues");
-        entries += sum.n;
     }
-    require(entries == s->table.n_entries, "queues");
-    require(weight == p->weight, "queues");
+    require(names == p->names.n, "queues");
+    require(found.weight == p->weight, "queues");
     require(!memo_policy_is_full_(s), "bounds");
 }
 
@@ -176,8 +194,8 @@ static void check_wheel(struct shard *s, uint64_t n_timed) {
 
 void memo_check_owned_(struct shard *s, void *unused) {
     struct found found = {0, 0, 0, 0, 0};
-    uint64_t n_retired = 0, retired_bytes = 0;
-    struct entry *e;
+    uint64_t retired_bytes = 0;
+    uint64_t i;
 
     (void)unused;
     (void)memo_table_walk_owned_(s, 0, UINT64_MAX, check_entry, &found);
@@ -188,12 +206,13 @@ void memo_check_owned_(struct shard *s, void *unused) {
     require(count_running(s) == s->n_running, "running");
     require(count_flights(s, s->flights) == s->n_flights, "counts");
     require(s->n_running >= s->n_flights, "counts");
-    for (e = s->retired; e != NULL; e = e->next) {
+    for (i = 0; i < s->n_retired; i++) {
+        const struct entry *e = s->retired[i];
         require((SYNC_LOAD(&e->word) & ENTRY_RETIRED) != 0, "retired");
-        n_retired++;
+        require(entry_shard(e) == s, "retired");
         retired_bytes += memo_entry_bytes_(s->memo, e);
     }
-    require(n_retired == s->n_retired, "counts");
+    require(s->table.n_entries + s->n_retired <= s->retired_room, "room");
     require(retired_bytes == s->retired_bytes, "counts");
     require(s->garbage == NULL, "garbage");
     if (s->policy != NULL) {

@@ -70,7 +70,7 @@ struct entry *memo_own_by_monitor_(struct shard *s,
     }
     more = memo_reaper_help_(s->memo->reaper);
     if (more != NULL) {
-        more->next = garbage;
+        *entry_next_dead(more) = garbage;
         garbage = more;
     }
     return garbage;

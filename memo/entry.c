@@ -21,23 +21,27 @@ static int fits_slot(const unsigned char *p) {
     return (uint64_t)(uintptr_t)p >> 48 == 0;
 }
 
-// Where the links are in bytes[]: behind the value.
+// Where the links are in bytes[]: behind the value, and behind what is
+// entry_next_dead().
 static size_t links_offset(size_t key_size, size_t value_size) {
     const size_t align = sizeof(struct links *);
+    size_t offset = entry_value_offset(key_size) +
+                    ((value_size + align - 1) & ~(align - 1));
 
-    return entry_value_offset(key_size) +
-           ((value_size + align - 1) & ~(align - 1));
+    return offset < sizeof(struct entry *) ? sizeof(struct entry *) : offset;
 }
 
-// How large the block of an entry is.
+// How large the block of an entry is.  There is room for entry_next_dead().
 static size_t block_size(const struct memo *m, uint64_t word,
                          size_t value_size) {
     size_t key_size = entry_key_size(word);
+    size_t bytes =
+        word & ENTRY_LINKED
+            ? links_offset(key_size, value_size) + sizeof(struct links *)
+            : entry_value_offset(key_size) + value_size;
 
     return m->prefix_size + offsetof(struct entry, bytes) +
-           (word & ENTRY_LINKED
-                ? links_offset(key_size, value_size) + sizeof(struct links *)
-                : entry_value_offset(key_size) + value_size);
+           (bytes < sizeof(struct entry *) ? sizeof(struct entry *) : bytes);
 }
 
 struct links **memo_entry_links_(const struct entry *e) {
@@ -59,7 +63,7 @@ _Static_assert(FROM_END(check_ns) == PREFIX_OF_WEIGHT &&
 static struct entry *new_entry(struct shard *s, const void *key,
                                size_t key_size, size_t value_size,
                                uint64_t flags) {
-    uint64_t word = (uint64_t)key_size << ENTRY_KEY_SHIFT | flags;
+    uint64_t word = (uint64_t)key_size << ENTRY_KEY_SHIFT | flags | s->mark;
     size_t size = block_size(s->memo, word, value_size);
     unsigned char *block = memo_alloc_(s->memo, size);
     struct entry *e;
@@ -82,8 +86,6 @@ static struct entry *new_entry(struct shard *s, const void *key,
     if (flags & ENTRY_LINKED) {
         *memo_entry_links_(e) = NULL;
     }
-    e->shard = s;
-    e->next = NULL;
     if (key_size != 0) {
         memcpy(e->bytes, key, key_size);
     }
@@ -106,7 +108,7 @@ struct entry *memo_entry_adopting_new_(struct shard *s, const void *key,
 
 struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
                               size_t size, uint64_t flags) {
-    struct adopted huge = {NULL, size, NULL, NULL, size};
+    struct adopted huge = {.size = size, .allocated = size};
     struct entry *e;
 
     if (size <= UINT32_MAX) {
@@ -126,6 +128,11 @@ struct entry *memo_entry_new_(struct shard *s, const void *key, size_t key_size,
     return e;
 }
 
+// Whether what was adopted came from the cache's allocator.
+static int is_ours(const struct adopted *a) {
+    return a->free_fn == NULL && a->allocated != 0;
+}
+
 size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
@@ -133,7 +140,7 @@ size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
 
     if (word & ENTRY_ADOPTED) {
         const struct adopted *a = entry_value(e, key_size);
-        bytes += a->allocated == 0 ? a->size : memo_good_size_(m, a->allocated);
+        bytes += is_ours(a) ? memo_good_size_(m, a->allocated) : a->size;
     }
     if (word & ENTRY_LINKED) {
         bytes += memo_links_bytes_(m, *memo_entry_links_(e));
@@ -180,9 +187,11 @@ static void free_block(struct memo *m, struct entry *e) {
 static struct entry *linked_copy(const struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
-    size_t prefix_size = e->shard->memo->prefix_size;
-    struct entry *copy = new_entry(e->shard, e->bytes, key_size, e->value_size,
-                                   (word & ~ENTRY_KEY) | ENTRY_LINKED);
+    struct shard *s = entry_shard(e);
+    size_t prefix_size = s->memo->prefix_size;
+    struct entry *copy =
+        new_entry(s, e->bytes, key_size, e->value_size,
+                  (word & ~(ENTRY_KEY | ENTRY_SHARD)) | ENTRY_LINKED);
 
     if (copy != NULL) {
         memcpy((unsigned char *)copy - prefix_size,
@@ -197,7 +206,7 @@ int memo_entry_link_(struct entry **at, struct links *links) {
     struct entry *e = *at;
 
     if ((SYNC_LOAD(&e->word) & ENTRY_LINKED) == 0) {
-        struct shard *s = e->shard;
+        struct shard *s = entry_shard(e);
         e = linked_copy(*at);
         if (e == NULL) {
             return MEMO_ENOMEM;
@@ -226,11 +235,11 @@ int memo_in_callback_(void) {
 void memo_drop_garbage_(struct entry *garbage) {
     while (garbage != NULL) {
         struct entry *e = garbage;
-        garbage = e->next;
+        garbage = *entry_next_dead(e);
         if (SYNC_TLS(depth) < NESTED_MOST) {
-            memo_entry_unref_(e);  // CALLBACK: may be the last reference
+            memo_entry_destroy_(e);  // CALLBACK
         } else {
-            e->next = SYNC_TLS(put_off);
+            *entry_next_dead(e) = SYNC_TLS(put_off);
             SYNC_TLS(put_off) = e;
         }
     }
@@ -254,22 +263,22 @@ static void call_destructor(const struct adopted *a) {
     SYNC_TLS(depth)++;
     a->free_fn(a->free_arg, a->data, a->size);  // CALLBACK
     while (SYNC_TLS(depth) == 1 && (e = SYNC_TLS(put_off)) != NULL) {
-        SYNC_TLS(put_off) = e->next;
-        memo_entry_unref_(e);  // CALLBACK
+        SYNC_TLS(put_off) = *entry_next_dead(e);
+        memo_entry_destroy_(e);  // CALLBACK
     }
     SYNC_TLS(depth)--;
 }
 
-static void destroy_entry(struct entry *e) {
+void memo_entry_destroy_(struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
-    struct shard *s = e->shard;
+    struct shard *s = entry_shard(e);
     size_t bytes = word & ENTRY_RETIRED ? memo_entry_bytes_(s->memo, e) : 0;
     const struct adopted *a = adopted_by(e);
 
     if (a != NULL && a->free_fn != NULL) {
         call_destructor(a);
     }
-    if (a != NULL && a->allocated != 0) {
+    if (a != NULL && is_ours(a)) {
         memo_dealloc_(s->memo, a->data, a->allocated);
     }
     if (word & ENTRY_LINKED) {
@@ -283,9 +292,13 @@ static void destroy_entry(struct entry *e) {
     memo_shard_gone_(s);
 }
 
+int memo_entry_let_go_(struct entry *e) {
+    return SYNC_SUB_ACQREL(&e->refs, 1) == 1;  // ORDER(unref) unref:A
+}
+
 void memo_entry_unref_(struct entry *e) {
-    if (SYNC_SUB_ACQREL(&e->refs, 1) == 1) {  // ORDER(unref) unref:A
-        destroy_entry(e);
+    if (memo_entry_let_go_(e)) {
+        memo_entry_destroy_(e);
     }
 }
 
@@ -318,7 +331,7 @@ struct entry *memo_pinned_entry_(const void *pin) {
 // LIFETIME: until the unpin, e is alive, and with it its shard.  From then on
 // the reference taken here keeps the shard.
 static SYNC_COLD void unpin_retired(sync_pin_slot *slot, struct entry *e) {
-    struct shard *s = e->shard;
+    struct shard *s = entry_shard(e);
 
     memo_shard_live_(s);
     sync_unpin(slot);

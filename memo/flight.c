@@ -200,7 +200,10 @@ int memo_load_return(struct memo_load *l, const void *data, size_t size) {
 
 int memo_load_adopt(struct memo_load *l, void *data, size_t size,
                     memo_free_fn *free_fn, void *free_arg) {
-    struct adopted adopted = {data, size, free_fn, free_arg, 0};
+    struct adopted adopted = {.data = data,
+                              .size = size,
+                              .free_fn = free_fn,
+                              .free_arg = free_fn == NULL ? NULL : free_arg};
     struct entry *e;
 
     if (l == NULL || (data == NULL && size != 0)) {

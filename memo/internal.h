@@ -12,7 +12,8 @@
 //     expire.c/.h    what time means: fresh, to be refreshed, expired
 //     wheel.c/.h     the timer wheel
 //     policy.c/.h    what goes first in a bounded cache
-//     victim.c       what goes first of its main part
+//     victim.c       its queues, and what goes first of its main part
+//     names.c/.h     what queues are made of
 //     ghost.c/.h     what is remembered of evicted keys
 //     flight.c       one load in progress, and the map of them
 //     table.c/.h     resident entries; lock-free readers
@@ -74,31 +75,29 @@ uint32_t memo_n_forks_(void);
 //     bits 46..52   ENTRY_*
 //     bits 53..63   generation: the shard's at the time of storing
 //
-//     being made --- stored ---> resident --- unlinked ---> retired ---> gone
+// While e isn't resident, it is in no queue and of no generation; then these bits
+// say which shard it belongs to: see shard.mark.
+//
+//     being made --- stored ---> resident --- unlinked ---> retired ---> dead
 //          '------ not stored (error, detached, closed) ------------------^
 //
 // The shard's owner makes the transitions but the last, which is made by
-// whoever drops the last reference.
+// whoever drops the last reference.  The dead are on a list until they are
+// destroyed, linked through what was their key: entry_next_dead().
 //
 // INVARIANT(references)  refs counts: the table (resident, or retired and not
 //     yet found unpinned), the flight that made it, and each counted pin.
 //     Hazard pins (sync/pin.h) aren't counted; only the table's reference
 //     protects them.
+struct shard;
+
 struct entry {
-    // Owned by the list that e is on: the policy's queue while it is resident,
-    // else the retired or the garbage list, which need only next.
-    struct entry *next;
-    union {
-        struct entry *prev;   // while resident
-        struct shard *shard;  // before and after
-    };
-    // From here on is what a hit reads.
     sync_atomic_u64 word;   // Atomic.  Readers count uses; the owner changes
-                            // uses, queue and stamp, and sets ENTRY_RETIRED;
-                            // the rest is const after it is published.
+                            // uses, queue and stamp, and when e is stored or
+                            // retired, what says so; the rest is const.
     sync_atomic_u32 refs;   // Atomic.  ORDER(unref) in entry.c
     uint32_t value_size;    // Const after init; of a value inside the entry.
-    unsigned char bytes[];  // Const after init.
+    unsigned char bytes[];  // Const after init, until it is dead.
 };
 
 // What some caches know of an entry besides; in front of it.  memo.prefix_size
@@ -151,12 +150,17 @@ struct entry_prefix {
 #define ENTRY_GENERATION_SHIFT 53
 #define ENTRY_GENERATION (UINT64_C(0x7ff) << ENTRY_GENERATION_SHIFT)
 
+// Where it says which shard e belongs to.
+#define ENTRY_SHARD_LOW (UINT64_C(0xfffff))
+#define ENTRY_SHARD (ENTRY_GENERATION | ENTRY_SHARD_LOW)
+
 // What a cache whose policy looks at values knows of an entry; in front of all
 // else.  Owned by the shard's owner.
 struct entry_worth {
     double rank;  // on which the policy decides
     float value;
     float cost;   // ns, of its load; 0: it wasn't loaded
+    struct entry *next, *prev;  // in main, on the list of its value
 };
 
 // What an entry is.  Hits take values only; the others, which exist only where
@@ -172,13 +176,25 @@ SYNC_INLINE enum entry_kind entry_kind(uint64_t word) {
     return (enum entry_kind)((word & ENTRY_KIND) >> ENTRY_KIND_SHIFT);
 }
 
+// Each shard's part of the reserved pages begins at a multiple of this, with the
+// address of the shard.
+#define SHARD_PAGES_SHIFT 17
+
 struct adopted {
+    struct entry *next_dead;  // of an entry with an empty key
     void *data;
     size_t size;
-    memo_free_fn *free_fn;  // NULL: nothing to do
-    void *free_arg;
-    size_t allocated;  // 0, or data is ours, of so many bytes
+    memo_free_fn *free_fn;  // NULL: nothing to call
+    union {
+        void *free_arg;
+        size_t allocated;  // without free_fn: 0, or data is ours, of so many bytes
+    };
 };
+
+// The entry after e on a list of the dead.
+SYNC_INLINE struct entry **entry_next_dead(struct entry *e) {
+    return (struct entry **)(void *)e->bytes;
+}
 
 SYNC_INLINE size_t entry_key_size(uint64_t word) {
     return (size_t)(word >> ENTRY_KEY_SHIFT) & MEMO_KEY_MAX;
@@ -243,11 +259,27 @@ size_t memo_entry_bytes_(const struct memo *m, const struct entry *e);
 void memo_entry_weigh_(const struct memo *m, struct entry *e,
                        const uint32_t *weight);
 
+// The shard of e, which isn't resident.
+SYNC_INLINE struct shard *entry_shard(const struct entry *e) {
+    uint64_t mark = SYNC_LOAD(&e->word) & ENTRY_SHARD;
+
+    return *(struct shard **)(uintptr_t)(
+        (mark >> ENTRY_GENERATION_SHIFT << 20 | (mark & ENTRY_SHARD_LOW))
+        << SHARD_PAGES_SHIFT);
+}
+
 // Take or drop a reference.  The last one destroys e: CALLBACK, nothing locked.
 SYNC_INLINE void memo_entry_ref_(struct entry *e) {
     (void)SYNC_ADD(&e->refs, 1);
 }
 void memo_entry_unref_(struct entry *e);
+
+// Drop a reference; return whether it was the last, so that e is dead and the
+// caller must have it destroyed.
+int memo_entry_let_go_(struct entry *e);
+
+// Destroy e, which is dead.  CALLBACK: nothing is locked.
+void memo_entry_destroy_(struct entry *e);
 
 // Whether destroying e calls a destructor of the user's.
 int memo_entry_has_destructor_(const struct entry *e);
@@ -417,7 +449,9 @@ struct table {
 
 // INVARIANT(counts)  n_entries, entry_bytes equal what a walk of the table
 //     finds, old generations included; n_flights what a walk of the map finds;
-//     n_retired, retired_bytes what a walk of the list finds.
+//     retired_bytes what a walk of retired finds.
+// INVARIANT(room)  retired has room for all that is resident, too: so what
+//     leaves the table always finds a place.
 // INVARIANT(running)  running holds the n_running flights whose loads run, the
 //     oldest first.
 // INVARIANT(links)  An entry that is LINKED has links, to sources of its cache,
@@ -431,6 +465,7 @@ struct shard {
 
     // Const after init.
     struct memo *memo;
+    uint64_t mark;  // what says in the words of its entries that they belong here
 
     struct policy *policy;  // NULL: the cache isn't bounded
     struct wheel *wheel;    // NULL: there are no times
@@ -442,9 +477,11 @@ struct shard {
     struct memo_load *flights;
     struct memo_load *detached_flights;
     struct sync_list running;  // all whose loads run, in order of their begin
-    struct entry *retired;  // unlinked, not yet found unpinned
-    struct entry *garbage;  // unpinned; to be dropped when ownership ends
-    uint64_t n_retired, retired_bytes;  // on retired
+    struct entry **retired;  // n_retired unlinked ones, not yet found unpinned
+    uint64_t retired_pages;  // bytes reserved for it; const after init
+    uint64_t retired_room, retired_most;  // committed for; there ever were
+    struct entry *garbage;  // dead; to be destroyed when ownership ends
+    uint64_t n_retired, retired_bytes;
     uint64_t reclaim_at;  // n_retired that makes the next scan worth it, or so
     uint64_t reclaim_bytes_at;  // many bytes more than the last one left
     uint64_t swept_to;    // groups of the table already swept
@@ -517,7 +554,7 @@ struct memo {
     struct memo_listener listener;  // removed is NULL: nobody listens
     size_t news_offset;  // from an entry back to its struct entry_news
     struct recorder *recorders;
-    void *pages;
+    void *pages;  // reserved: tables and what else grows under an owner
     size_t pages_size;
     void *block;  // what the allocator gave for this struct and the shards
     size_t block_size;
@@ -646,8 +683,9 @@ struct entry *memo_own_by_monitor_(struct shard *s,
                                    void (*step)(struct shard *s, void *arg),
                                    void *arg);
 
-// Destroy garbage.  CALLBACK: destructors, nothing locked.  Deep inside other
-// destructors it is left to the outermost, so that they can't overrun the stack.
+// Destroy garbage, which is dead.  CALLBACK: destructors, nothing locked.  Deep
+// inside other destructors it is left to the outermost, so that they can't overrun
+// the stack.
 void memo_drop_garbage_(struct entry *garbage);
 
 // For those who have something to do first.

@@ -230,7 +230,7 @@ int memo_close(struct memo *m, int64_t deadline_ns) {
 }
 
 static void see_retired(struct shard *s, void *int_seen) {
-    *(int *)int_seen |= s->retired != NULL;
+    *(int *)int_seen |= s->n_retired != 0;
 }
 
 static int has_retired(struct memo *m) {

@@ -62,10 +62,8 @@ SYNC_INLINE void find_entry(struct batch *b, size_t i) {
         p->slot = NULL;
         return;
     }
-    prefetch((const char *)(uintptr_t)(p->word >> 16) +
-             offsetof(struct entry, word));
-    prefetch((const char *)(uintptr_t)(p->word >> 16) +
-             offsetof(struct entry, word) + 64);
+    prefetch((const char *)(uintptr_t)(p->word >> 16));
+    prefetch((const char *)(uintptr_t)(p->word >> 16) + 64);
 }
 
 // One reading of the clock does for all: they are fresh while this runs.

@@ -434,7 +434,8 @@ struct memo_stats {
     uint64_t evictions;      // values dropped to make room
     uint64_t too_large;      // values not stored, for none would have been enough
     uint64_t weight;         // of resident values, under max_weight
-    uint64_t ghost_bytes;    // memory of what is remembered of evicted keys
+    uint64_t ghost_bytes;    // memory of what is remembered of evicted keys, and
+                             // of the order in which to evict
     uint64_t max_entries, max_bytes, max_weight;  // the options
     // Of caches with times; else 0.
     uint64_t stale;             // calls answered by a value past its time

@@ -15,8 +15,12 @@
 
 // Address space for the tables of one cache: room for 10^9 entries.  Halved
 // until the process may have it.
-#define PAGES_MOST ((size_t)1 << 35)
-#define PAGES_LEAST ((size_t)1 << 18)  // of a shard
+#define PAGES_MOST ((size_t)1 << 36)
+#define PAGES_LEAST ((size_t)1 << 19)  // of a shard
+#define PAGES_ALIGN ((size_t)1 << SHARD_PAGES_SHIFT)
+
+// What the pages of a shard begin with: its address.
+#define PAGES_HEAD sizeof(struct bucket[2])
 #define CORE_ALIGN ((size_t)128)
 #define SHARDS_MOST 4096
 #define SHARDS_PER_CORE 4
@@ -30,9 +34,6 @@
 #define SHARD_ENTRIES 1024
 #define SHARD_BYTES ((uint64_t)1 << 20)
 #define SHARD_WEIGHT 65536
-
-// One part in so many of a shard's pages is for the policy's ghosts.
-#define GHOSTS_SHARE 16
 
 // ------------------------------------------------------------------ options
 
@@ -229,9 +230,9 @@ static int reserve_pages(struct memo *m, uint64_t n_shards) {
     size_t size = PAGES_MOST;
 
     while (size >= PAGES_LEAST * n_shards) {
-        m->pages = sync_pages_reserve(size);
+        m->pages = sync_pages_reserve(size + PAGES_ALIGN);
         if (m->pages != NULL) {
-            m->pages_size = size;
+            m->pages_size = size + PAGES_ALIGN;
             return 0;
         }
         size /= 2;
@@ -246,8 +247,8 @@ static uint64_t share_of(const struct memo *m, uint64_t bound, uint64_t i) {
     return bound == 0 ? NO_BOUND : bound / n + (i < bound % n);
 }
 
-// The ghosts get the end of what would be the table's pages.
-static void init_policy(struct memo *m, uint64_t i, size_t pages_size) {
+static void init_policy(struct memo *m, uint64_t i, unsigned char *pages,
+                        size_t size) {
     struct shard *s = memo_shard_at_(m, i);
     struct measure limit = {share_of(m, m->max_entries, i),
                             share_of(m, m->max_bytes, i),
@@ -255,17 +256,51 @@ static void init_policy(struct memo *m, uint64_t i, size_t pages_size) {
 
     struct values *values = (struct values *)(m->policies + memo_n_shards_(m));
     struct ghosts ghosts;
+    struct names_pool names = {.n = 0};
 
     s->policy = m->policies + i;
-    s->table.limit -= pages_size / GHOSTS_SHARE;
-    memo_ghosts_init_(&ghosts, s->table.limit, pages_size / GHOSTS_SHARE);
-    memo_policy_init_(s, limit, ghosts,
+    memo_names_init_(&names, pages, size / 2);
+    memo_ghosts_init_(&ghosts, pages + size / 2, size / 2);
+    memo_policy_init_(s, limit, ghosts, names,
                       m->policy == MEMO_POLICY_USE ? NULL : values + i);
 }
 
+// What the word of an entry of s says, which isn't resident.
+static uint64_t mark_of(const unsigned char *pages) {
+    uint64_t i = (uint64_t)(uintptr_t)pages >> SHARD_PAGES_SHIFT;
+
+    return (i & ENTRY_SHARD_LOW) | i >> 20 << ENTRY_GENERATION_SHIFT;
+}
+
+// The pages of a shard: a quarter each for buckets, for chains and for what is
+// retired; the rest is the policy's.
+static int init_pages(struct memo *m, uint64_t i, unsigned char *pages,
+                      size_t size) {
+    struct shard *s = memo_shard_at_(m, i);
+
+    s->mark = mark_of(pages);
+    if (memo_table_init_(&s->table, pages + PAGES_HEAD, size / 4,
+                         size / 4 - PAGES_HEAD) != 0) {
+        return MEMO_ENOMEM;
+    }
+    *(struct shard **)(void *)pages = s;  // the table's first page
+    s->retired = (struct entry **)(void *)(pages + size / 2);
+    s->retired_pages = size / 4;
+    if (m->policies != NULL) {
+        init_policy(m, i, pages + size / 4 * 3, size / 4);
+    }
+    return 0;
+}
+
 static int init_shards(struct memo *m, uint64_t n_shards) {
-    size_t share = m->pages_size / n_shards;
+    unsigned char *pages =
+        (unsigned char *)align_up((uintptr_t)m->pages, PAGES_ALIGN);
+    size_t share = (m->pages_size - PAGES_ALIGN) / n_shards;
     uint64_t i;
+
+    if ((uintptr_t)(pages + m->pages_size) >> 48 != 0) {
+        return MEMO_ENOMEM;  // beyond what is said in an entry's word
+    }
 
     for (i = 0; i < n_shards; i++) {
         struct shard *s = memo_shard_at_(m, i);
@@ -279,12 +314,8 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
                                       !m->clock_is_monotonic)
                                  ? ENTRY_USES | ENTRY_NONE
                                  : ENTRY_USES);
-        if (memo_table_init_(&s->table, (unsigned char *)m->pages + i * share,
-                             share) != 0) {
+        if (init_pages(m, i, pages + i * share, share) != 0) {
             return MEMO_ENOMEM;
-        }
-        if (m->policies != NULL) {
-            init_policy(m, i, share);
         }
         if (m->wheels != NULL) {
             init_times(m, i);

@@ -98,7 +98,16 @@ static uint64_t overhead(const struct shard *s) {
     uint64_t ghosts = memo_ghosts_bytes_(&s->policy->ghosts);
     uint64_t later = memo_ghosts_bytes_for_(s->table.n_entries);
 
-    return memo_table_bytes_(&s->table) + (ghosts > later ? ghosts : later);
+    return memo_table_bytes_(&s->table) + (ghosts > later ? ghosts : later) +
+           memo_names_bytes_(&s->policy->names);
+}
+
+uint64_t memo_policy_bytes_(const struct policy *p) {
+    return memo_ghosts_bytes_(&p->ghosts) + memo_names_bytes_(&p->names);
+}
+
+int memo_policy_reserve_(struct shard *s) {
+    return memo_names_reserve_(&s->policy->names);
 }
 
 // How much the policy has to share out.
@@ -234,20 +243,20 @@ static void age_window(struct shard *s) {
 
     while (young->n > 0 &&
            young->size > percent(window_size(s->policy), YOUNG_PERCENT)) {
-        struct entry *e = young->list.oldest;
+        struct entry *e = memo_policy_oldest_(s, QUEUE_YOUNG);
         struct place_in_queue old = {QUEUE_OLD, stamp_of(e), 0, 0};
         move(s, e, old);
     }
 }
 
 // The oldest of the window, but not the one that was just admitted.
-static struct entry *window_oldest(const struct policy *p) {
-    struct entry *e = p->queue[QUEUE_OLD].list.oldest;
+static struct entry *window_oldest(struct shard *s) {
+    struct entry *e = memo_policy_oldest_(s, QUEUE_OLD);
 
     if (e == NULL) {
-        e = p->queue[QUEUE_YOUNG].list.oldest;
+        e = memo_policy_oldest_(s, QUEUE_YOUNG);
     }
-    return e == p->admitted ? NULL : e;
+    return e == s->policy->admitted ? NULL : e;
 }
 
 static double uses_hoped_for(const struct policy *p) {
@@ -280,7 +289,7 @@ static void admit_to_main(struct shard *s, struct entry *e, uint64_t flags,
 // Make room, or come nearer to it.
 static void evict_one(struct shard *s) {
     struct policy *p = s->policy;
-    struct entry *e = window_oldest(p);
+    struct entry *e = window_oldest(s);
 
     if (e != NULL && queue_of(e) == QUEUE_OLD && uses_of(e) != 0) {
         admit_to_main(s, e, ENTRY_FRESH, 1. + uses_of(e));
@@ -431,7 +440,8 @@ enum queue_name memo_policy_forget_(struct shard *s, struct entry *e) {
 // ------------------------------------------------------------------ beginning
 
 void memo_policy_init_(struct shard *s, struct measure limit,
-                       struct ghosts ghosts, struct values *values) {
+                       struct ghosts ghosts, struct names_pool names,
+                       struct values *values) {
     struct policy *p = s->policy;
 
     p->values = values;
@@ -439,6 +449,7 @@ void memo_policy_init_(struct shard *s, struct measure limit,
     p->hope = HOPE_FIRST;
     p->limit = limit;
     p->ghosts = ghosts;
+    p->names = names;
     p->window = at_least_1(percent(capacity(s), WINDOW_PERCENT_FIRST));
     while (capacity(s) >> p->unit_shift >= STAMP_UNITS) {
         p->unit_shift++;

@@ -5,6 +5,7 @@
 
 #include "memo/ghost.h"
 #include "memo/internal.h"
+#include "memo/names.h"
 
 // How much there is of what can be bounded.
 struct measure {
@@ -23,15 +24,18 @@ enum queue_name {
     QUEUE_MAIN = 3,
 };
 
+// Entries stand in a queue by their names.  A name that isn't found in the table, of
+// that queue and that stamp, is of an entry that has left the queue.
+struct queue {
+    struct names names;    // of main, under struct values: empty
+    struct entry *oldest;  // what the oldest name stands for; NULL: not known yet
+    uint64_t n;
+    uint64_t size;  // the sum of what its entries count for
+};
+
 // Linked by next, towards the oldest, and by prev.
 struct list {
     struct entry *newest, *oldest;
-};
-
-struct queue {
-    struct list list;  // of main, under struct values: empty
-    uint64_t n;
-    uint64_t size;  // the sum of what its entries count for
 };
 
 // Main, of a cache that asks what its entries are worth: entries of about the
@@ -55,11 +59,12 @@ struct values {
 
 // Of one shard.  Owned by its owner.
 //
-// INVARIANT(queues)  Each resident entry is on the queue that its word names; n
-//     and size of each queue, and weight, are those of a walk.
+// INVARIANT(queues)  Each resident entry is in the queue that its word names, by
+//     its name there; n and size of each queue, and weight, are those of a walk.
 // INVARIANT(bounds)  None is exceeded.
 struct policy {
     struct queue queue[4];  // by enum queue_name
+    struct names_pool names;  // of the queues
     struct values *values;  // NULL: use alone counts
     struct ghosts ghosts;
     struct measure limit;    // NO_BOUND: none
@@ -82,7 +87,14 @@ struct policy {
 
 // values is NULL, or all zeros.
 void memo_policy_init_(struct shard *s, struct measure limit,
-                       struct ghosts ghosts, struct values *values);
+                       struct ghosts ghosts, struct names_pool names,
+                       struct values *values);
+
+// Make sure that one more entry can be admitted.  0 or MEMO_ENOMEM.
+int memo_policy_reserve_(struct shard *s);
+
+// What the policy remembers, in bytes: ghosts and queues.
+uint64_t memo_policy_bytes_(const struct policy *p);
 
 // The load that made e, which isn't stored yet, took so long.
 void memo_policy_see_cost_(struct shard *s, struct entry *e, int64_t ns);
@@ -145,6 +157,13 @@ struct place_in_queue {
 void memo_policy_push_(struct shard *s, struct entry *e,
                        struct place_in_queue place);
 void memo_policy_unlink_(struct shard *s, struct entry *e);
+
+// The oldest of a queue; NULL: it is empty.  Not for main under struct values.
+struct entry *memo_policy_oldest_(struct shard *s, enum queue_name name);
+
+// How many of its names stand for an entry; or, if the walk doesn't find as many
+// names as it counts, 0.
+uint64_t memo_policy_count_names_(struct shard *s, enum queue_name name);
 
 // Which entry of main, that isn't empty, goes next.  What has been used since
 // it was looked at last is given another round.

@@ -80,9 +80,9 @@ static void init_heap(struct heap *h) {
 }
 
 static void push(struct heap *h, struct entry *e, uint64_t bytes) {
-    e->next = NULL;
+    *entry_next_dead(e) = NULL;
     *h->end = e;
-    h->end = &e->next;
+    h->end = entry_next_dead(e);
     h->n++;
     h->bytes += bytes;
 }
@@ -100,10 +100,10 @@ static struct entry *pop(struct heap *h) {
     struct entry *e = h->first;
 
     if (e != NULL) {
-        h->first = e->next;
-        e->next = NULL;
+        h->first = *entry_next_dead(e);
+        *entry_next_dead(e) = NULL;
         h->n--;
-        h->bytes -= memo_entry_bytes_(e->shard->memo, e);
+        h->bytes -= memo_entry_bytes_(entry_shard(e)->memo, e);
         if (h->first == NULL) {
             init_heap(h);
         }
@@ -194,7 +194,7 @@ static void finish(struct reaper *r, struct chore c) {
     if (c.shard != NULL) {
         more = memo_tell_some_(c.shard);  // CALLBACK
     } else {
-        memo_entry_unref_(c.entry);  // CALLBACK: may be the last reference
+        memo_entry_destroy_(c.entry);  // CALLBACK
     }
     SYNC_TLS(innermost) = here.outer;
     sync_mutex_lock(&r->mu);
@@ -358,9 +358,9 @@ void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
     init_heap(&heavy);
     while (garbage != NULL) {
         struct entry *e = garbage;
-        garbage = e->next;
+        garbage = *entry_next_dead(e);
         push(is_heavy(r, e) ? &heavy : &light, e,
-             memo_entry_bytes_(e->shard->memo, e));
+             memo_entry_bytes_(entry_shard(e)->memo, e));
     }
     sync_mutex_lock(&r->mu);
     append(&r->light, &light);

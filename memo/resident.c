@@ -42,10 +42,18 @@ static int is_marker(const struct entry *e) {
     return kind == KIND_ERROR || kind == KIND_PASS;
 }
 
+// e is about to be resident, and no reader's yet.
 static void set_generation(const struct shard *s, struct entry *e) {
-    uint64_t word = SYNC_LOAD(&e->word) & ~ENTRY_GENERATION;
+    uint64_t word = SYNC_LOAD(&e->word) & ~ENTRY_SHARD;
 
     SYNC_STORE(&e->word, word | shard_generation(s));
+}
+
+// e isn't going to be resident after all.
+static void set_shard(const struct shard *s, struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word) & ~ENTRY_SHARD;
+
+    SYNC_STORE(&e->word, word | s->mark);
 }
 
 // Make e resident, in place of what is there.  0, or MEMO_ENOMEM and nothing has
@@ -69,6 +77,10 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
         memo_note_rejected_owned_(s, e);
         return 0;
     }
+    if (memo_retired_reserve_owned_(s) != 0 ||
+        (s->policy != NULL && memo_policy_reserve_(s) != 0)) {
+        return MEMO_ENOMEM;
+    }
     set_generation(s, e);
     if (old != NULL) {
         memo_table_replace_owned_(place, e, hash);
@@ -78,6 +90,7 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
                       shard_is_current(s, old);
         memo_retire_owned_(s, old, is_marker(e) ? MEMO_EXPIRED : MEMO_REPLACED);
     } else if (memo_table_insert_owned_(s, e, hash) != 0) {
+        set_shard(s, e);
         return MEMO_ENOMEM;
     }
     memo_entry_ref_(e);

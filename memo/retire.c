@@ -4,17 +4,22 @@
 
 #include <string.h>
 
+#include "sync/machine.h"
 #include "sync/pin.h"
 
 // What left the table, until nobody pins it any more (M. Michael, "Hazard
 // Pointers", IEEE TPDS 2004).
 //
-//   ORDER(retire) retire:A release or of ENTRY_RETIRED into word
+//   ORDER(retire) retire:A acquire-release exchange of word
 //                 release:B acquire load of word, in memo_release()
-//       If release:B sees the flag, it reads e->shard as stored before retire:A.
+//       If release:B sees ENTRY_RETIRED, word says from then on which shard e
+//       belongs to.
 
 // How many retired entries are worth a scan of all pins at least.
 #define RECLAIM_BATCH 64
+
+// Retired entries that there is room for at first.
+#define ROOM_FIRST 512
 
 // Why e leaves the table, where cause is why it does so now: perhaps something had
 // made it out of date before.
@@ -33,6 +38,32 @@ static enum memo_cause cause_of(const struct shard *s, const struct entry *e,
                : MEMO_CLEARED;
 }
 
+int memo_retired_reserve_owned_(struct shard *s) {
+    uint64_t room = s->retired_room * 2;
+    size_t size;
+
+    if (s->table.n_entries + s->n_retired < s->retired_room) {
+        return 0;
+    }
+    if (room < ROOM_FIRST) {
+        room = ROOM_FIRST;
+    }
+    size = room * sizeof(*s->retired);
+    if (size > s->retired_pages || sync_pages_commit(s->retired, size) != 0) {
+        return MEMO_ENOMEM;
+    }
+    s->retired_room = room;
+    return 0;
+}
+
+static void mark_retired(struct shard *s, struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word), to;
+
+    do {
+        to = (word & ~ENTRY_SHARD) | s->mark | ENTRY_RETIRED;
+    } while (!SYNC_CAS_ACQREL(&e->word, &word, to));  // ORDER(retire) retire:A
+}
+
 void memo_retire_owned_(struct shard *s, struct entry *e, enum memo_cause cause) {
     size_t bytes = memo_entry_bytes_(s->memo, e);
 
@@ -47,11 +78,11 @@ void memo_retire_owned_(struct shard *s, struct entry *e, enum memo_cause cause)
     (void)SYNC_ADD(&s->n_undead, 1);
     (void)SYNC_ADD(&s->undead_bytes, bytes);
     shard_count_linked(s, e, -1);
-    e->shard = s;
-    (void)SYNC_OR_ACQREL(&e->word, ENTRY_RETIRED);  // ORDER(retire) retire:A
-    e->next = s->retired;
-    s->retired = e;
-    s->n_retired++;
+    mark_retired(s, e);
+    s->retired[s->n_retired++] = e;
+    if (s->n_retired > s->retired_most) {
+        s->retired_most = s->n_retired;
+    }
     s->entry_bytes -= bytes;
     s->retired_bytes += bytes;
     memo_note_removed_owned_(s, e, cause);
@@ -84,45 +115,49 @@ static void see_pin(void *arg, void *p) {
     }
 }
 
-// Examine up to RECLAIM_BATCH entries of *list, which shrinks; put them on
-// s->garbage or back on s->retired.
-static void reclaim_batch(struct shard *s, struct entry **list) {
-    struct batch b;
-    unsigned i;
-    int n;
-
-    memset(&b, 0, sizeof(b));
-    for (n = 0; n < RECLAIM_BATCH && *list != NULL; n++) {
-        struct entry *e = *list;
-        *list = e->next;
-        b.entry[batch_slot(&b, e)] = e;
-    }
-    sync_pin_scan(see_pin, &b);
-    for (i = 0; i < BATCH_SLOTS; i++) {
-        struct entry *e = b.entry[i];
-        if (e == NULL) {
-            continue;
-        }
-        if (b.pinned[i]) {
-            e->next = s->retired;
-            s->retired = e;
-        } else {
-            s->n_retired--;
-            s->retired_bytes -= memo_entry_bytes_(s->memo, e);
-            e->next = s->garbage;
-            s->garbage = e;
-        }
+// e is retired and not pinned: the table lets go of it.
+static void reclaim(struct shard *s, struct entry *e) {
+    s->retired_bytes -= memo_entry_bytes_(s->memo, e);
+    if (memo_entry_let_go_(e)) {
+        *entry_next_dead(e) = s->garbage;
+        s->garbage = e;
     }
 }
 
+// Examine the n retired entries from the given one on, RECLAIM_BATCH at most, and
+// keep those that are pinned at the end of the first few that were kept before.
+// Return how many are kept now.
+static uint64_t reclaim_batch(struct shard *s, uint64_t from, uint64_t n,
+                              uint64_t kept) {
+    struct batch b;
+    uint64_t k;
+    unsigned i;
+
+    memset(&b, 0, sizeof(b));
+    for (k = from; k < from + n; k++) {
+        b.entry[batch_slot(&b, s->retired[k])] = s->retired[k];
+    }
+    sync_pin_scan(see_pin, &b);
+    for (i = 0; i < BATCH_SLOTS; i++) {
+        if (b.entry[i] != NULL && b.pinned[i]) {
+            s->retired[kept++] = b.entry[i];
+        } else if (b.entry[i] != NULL) {
+            reclaim(s, b.entry[i]);
+        }
+    }
+    return kept;
+}
+
 void memo_reclaim_owned_(struct shard *s, void *unused) {
-    struct entry *list = s->retired;
+    uint64_t from, n, kept = 0;
 
     (void)unused;
-    s->retired = NULL;
-    while (list != NULL) {
-        reclaim_batch(s, &list);
+    for (from = 0; from < s->n_retired; from += n) {
+        n = s->n_retired - from < RECLAIM_BATCH ? s->n_retired - from
+                                                : RECLAIM_BATCH;
+        kept = reclaim_batch(s, from, n, kept);
     }
+    s->n_retired = kept;
     // With many threads a scan is dear, so let more come together.
     s->reclaim_at = s->n_retired + RECLAIM_BATCH + sync_pin_records();
     s->reclaim_bytes_at = s->retired_bytes + RECLAIM_BYTES;

@@ -172,11 +172,12 @@ void memo_stats_owned_(struct shard *s, void *memo_stats) {
     // ORDER(undead) count:B
     stats->retired += SYNC_LOAD_ACQ(&s->n_undead);
     stats->retired_bytes += SYNC_LOAD_ACQ(&s->undead_bytes);
-    stats->table_bytes += s->table.committed;
+    stats->table_bytes +=
+        s->table.committed + s->retired_most * sizeof(*s->retired);
     if (s->policy != NULL) {
         stats->evictions += s->policy->evictions;
         stats->too_large += s->policy->too_large;
         stats->weight += s->policy->weight;
-        stats->ghost_bytes += memo_ghosts_bytes_(&s->policy->ghosts);
+        stats->ghost_bytes += memo_policy_bytes_(s->policy);
     }
 }

@@ -51,6 +51,9 @@ uint64_t memo_sweep_owned_(struct shard *s, uint64_t n);
 
 // ---- retire.c
 
+// Keep INVARIANT(room) when one more is going to be resident.  0 or MEMO_ENOMEM.
+int memo_retired_reserve_owned_(struct shard *s);
+
 // e, which has left the table, is retired: destroyed when nobody pins it.
 void memo_retire_owned_(struct shard *s, struct entry *e,
                         enum memo_cause cause);

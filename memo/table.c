@@ -82,13 +82,13 @@ static struct entry *entry_in(const struct bucket *b, int i) {
     return (struct entry *)(uintptr_t)(SYNC_LOAD(&b->slot[i]) >> 16);
 }
 
-int memo_table_init_(struct table *t, void *pages, size_t size) {
+int memo_table_init_(struct table *t, void *pages, size_t buckets,
+                     size_t chains) {
     unsigned char *base = pages;
-    size_t buckets = size / 2;
 
     t->max_level = buckets / sizeof(struct bucket);
     t->chains = t->chains_end = base + buckets;
-    t->limit = base + size;
+    t->limit = base + buckets + chains;
     t->split = TABLE_NOT_SPLITTING;
     if (sync_pages_commit(base, FIRST_LEVEL * sizeof(struct bucket)) != 0) {
         return MEMO_ENOMEM;
@@ -295,9 +295,10 @@ int memo_table_find_(struct shard *s, const void *key, size_t key_size,
 
 // ------------------------------------------------------------------ the owner
 
-static uint64_t bucket_index(const struct table *t, uint64_t hash) {
+// The bucket whose number that is, with more bits than there are, by now.
+static uint64_t bucket_now(const struct table *t, uint64_t number) {
     uint64_t level = SYNC_LOAD(&t->level);
-    uint64_t i = hash_bucket(hash) & (level - 1);
+    uint64_t i = number & (level - 1);
 
     // A group of the upper half exists once it has been split off.
     if (t->split != TABLE_NOT_SPLITTING && i >= level / 2 &&
@@ -305,6 +306,10 @@ static uint64_t bucket_index(const struct table *t, uint64_t hash) {
         i -= level / 2;
     }
     return i;
+}
+
+static uint64_t bucket_index(const struct table *t, uint64_t hash) {
+    return bucket_now(t, hash_bucket(hash));
 }
 
 // The next group of a chain, or NULL.
@@ -338,6 +343,37 @@ struct entry *memo_table_find_owned_(struct shard *s, const void *key,
         }
     }
     return NULL;
+}
+
+// What a slot has beside the address is the fragment: its lower byte ends the name.
+static void named_in(const struct bucket *b, uint32_t name,
+                     void (*each)(struct entry *e, void *arg), void *arg) {
+    uint64_t tags = SYNC_LOAD(&b->tags);
+    int i;
+
+    for (i = 0; i < BUCKET_SLOTS; i++) {
+        uint64_t word = SYNC_LOAD(&b->slot[i]);
+        if (tag_at(tags, i) != 0 && (uint8_t)word == name >> 16) {
+            each((struct entry *)(uintptr_t)(word >> 16), arg);
+        }
+    }
+}
+
+void memo_table_named_owned_(struct shard *s, uint32_t name,
+                             void (*each)(struct entry *e, void *arg),
+                             void *arg) {
+    struct table *t = &s->table;
+    uint64_t number = name, level = SYNC_LOAD(&t->level);
+
+    // In a huge table, a name is that of several buckets.
+    do {
+        struct group *g = group_at(t, bucket_now(t, number));
+        for (; g != NULL; g = next_group(g)) {
+            named_in(&g->bucket[0], name, each, arg);
+            named_in(&g->bucket[1], name, each, arg);
+        }
+        number += UINT64_C(1) << TABLE_NAME_BITS;
+    } while (number < level);
 }
 
 static void fill_slot(struct bucket *b, int i, uint64_t word, uint64_t tag) {

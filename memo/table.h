@@ -175,8 +175,10 @@ int memo_table_find_(struct shard *s, const void *key, size_t key_size,
 
 // ---- the owner's operations
 
-// Prepare t in the size bytes at pages, a multiple of 2^16.  0 or MEMO_ENOMEM.
-int memo_table_init_(struct table *t, void *pages, size_t size);
+// Prepare t in reserved pages: so many bytes for buckets, a power of two, and
+// behind them for chains.  0 or MEMO_ENOMEM.
+int memo_table_init_(struct table *t, void *pages, size_t buckets,
+                     size_t chains);
 
 // The bytes that t uses.
 uint64_t memo_table_bytes_(const struct table *t);
@@ -191,6 +193,20 @@ struct table_place {
 struct entry *memo_table_find_owned_(struct shard *s, const void *key,
                                      size_t key_size, uint64_t hash,
                                      struct table_place *place);
+
+// A short name of what is in the table: bits of the hash that say in which bucket,
+// and more, to tell its entries apart.
+#define TABLE_NAME_BITS 24
+
+SYNC_INLINE uint32_t table_name(uint64_t hash) {
+    return (uint32_t)hash_bucket(hash) & ((UINT32_C(1) << TABLE_NAME_BITS) - 1);
+}
+
+// Call each(e, arg) for the entries of that name: one, if it isn't out of date, and
+// seldom more.
+void memo_table_named_owned_(struct shard *s, uint32_t name,
+                             void (*each)(struct entry *e, void *arg),
+                             void *arg);
 
 // Put e, whose key is not in the table, there.  0, or MEMO_ENOMEM and nothing
 // has changed.

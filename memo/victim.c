@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-// Main: which of its entries goes first.
+#include "memo/table.h"
+
+// The queues; and of main, which of its entries goes first.
 //
 // If use alone counts, main is a clock: the oldest is looked at; if it has been
 // used, it is given as many more rounds, else it goes.
@@ -29,22 +31,150 @@
 #define TRUST_OVER 100
 #define TRUST_OVER_PART 10
 
+// ------------------------------------------------------------------ names
+//
+// A name in a queue:
+//
+//     bits  0..23  the entry's name in the table
+//     bits 24..30  the lower bits of its stamp
+//     bit  31      1
+//
+// So an entry that came back, or was given another round, isn't taken for what it
+// was: its stamp has changed.  It may be after 128 times the unit of stamps, an
+// eighth of the cache, or if two share the rest of a name: then one of them is
+// taken to be as old as the other, once.
+
+#define NAME_STAMP_SHIFT TABLE_NAME_BITS
+#define NAME_STAMP UINT32_C(0x7f)
+#define NAME_IS_ONE (UINT32_C(1) << 31)
+
+// When more than half as many have left a queue as are in it, or so many, their
+// names are looked for.
+#define STRAYS_MOST 256
+
+static uint32_t name_of(const struct shard *s, const struct entry *e) {
+    uint64_t hash = hash_key(&s->memo->seed, e->bytes,
+                             entry_key_size(SYNC_LOAD(&e->word)));
+
+    return NAME_IS_ONE | (stamp_of(e) & NAME_STAMP) << NAME_STAMP_SHIFT |
+           table_name(hash);
+}
+
+struct search {
+    enum queue_name queue;
+    uint32_t stamp;
+    uint16_t now;
+    struct entry *found;
+};
+
+static void consider(struct entry *e, void *arg) {
+    struct search *find = arg;
+    uint16_t age = (uint16_t)(find->now - stamp_of(e));
+
+    if (queue_of(e) == find->queue &&
+        (stamp_of(e) & NAME_STAMP) == find->stamp &&
+        (find->found == NULL ||
+         age > (uint16_t)(find->now - stamp_of(find->found)))) {
+        find->found = e;
+    }
+}
+
+// The oldest that the name may stand for; NULL: none.
+static struct entry *named(struct shard *s, enum queue_name queue,
+                           uint32_t name) {
+    const struct policy *p = s->policy;
+    struct search find = {queue, name >> NAME_STAMP_SHIFT & NAME_STAMP,
+                          stamp_at(p, p->clock), NULL};
+
+    memo_table_named_owned_(s, name & ((UINT32_C(1) << TABLE_NAME_BITS) - 1),
+                            consider, &find);
+    return find.found;
+}
+
+struct entry *memo_policy_oldest_(struct shard *s, enum queue_name name) {
+    struct policy *p = s->policy;
+    struct queue *q = &p->queue[name];
+
+    while (q->oldest == NULL && q->names.n != 0) {
+        q->oldest = named(s, name, memo_names_oldest_(&p->names, &q->names));
+        if (q->oldest == NULL) {
+            memo_names_pop_(&p->names, &q->names);
+        }
+    }
+    return q->oldest;
+}
+
+struct standing {
+    struct shard *shard;
+    enum queue_name queue;
+};
+
+static int stands(void *arg, uint32_t name) {
+    const struct standing *in = arg;
+
+    return named(in->shard, in->queue, name) != NULL;
+}
+
+struct count {
+    struct standing in;
+    uint64_t all, standing;
+};
+
+static void count_name(void *arg, uint32_t name) {
+    struct count *c = arg;
+
+    c->all++;
+    c->standing += stands(&c->in, name) != 0;
+}
+
+uint64_t memo_policy_count_names_(struct shard *s, enum queue_name name) {
+    const struct queue *q = &s->policy->queue[name];
+    struct count c = {{s, name}, 0, 0};
+
+    memo_names_walk_(&s->policy->names, &q->names, count_name, &c);
+    return c.all == q->names.n ? c.standing : 0;
+}
+
+static void enqueue(struct shard *s, struct entry *e, enum queue_name name) {
+    struct policy *p = s->policy;
+    struct queue *q = &p->queue[name];
+    struct standing in = {s, name};
+
+    if (q->names.n > q->n + q->n / 2 + STRAYS_MOST) {
+        memo_names_tidy_(&p->names, &q->names, stands, &in);
+    }
+    memo_names_push_(&p->names, &q->names, name_of(s, e));
+}
+
+static void dequeue(struct policy *p, struct queue *q, const struct entry *e) {
+    if (q->oldest == e) {
+        q->oldest = NULL;
+        memo_names_pop_(&p->names, &q->names);
+    }
+}
+
 // ------------------------------------------------------------------ lists
 
-static void link_newest(struct list *l, struct entry *e) {
-    e->prev = NULL;
-    e->next = l->newest;
+static void link_newest(const struct memo *m, struct list *l,
+                        struct entry *e) {
+    struct entry_worth *w = entry_worth(m, e);
+
+    w->prev = NULL;
+    w->next = l->newest;
     if (l->newest != NULL) {
-        l->newest->prev = e;
+        entry_worth(m, l->newest)->prev = e;
     } else {
         l->oldest = e;
     }
     l->newest = e;
 }
 
-static void unlink_from(struct list *l, struct entry *e) {
-    *(e->prev != NULL ? &e->prev->next : &l->newest) = e->next;
-    *(e->next != NULL ? &e->next->prev : &l->oldest) = e->prev;
+static void unlink_from(const struct memo *m, struct list *l,
+                        const struct entry *e) {
+    const struct entry_worth *w = entry_worth(m, e);
+
+    *(w->prev != NULL ? &entry_worth(m, w->prev)->next : &l->newest) = w->next;
+    *(w->next != NULL ? &entry_worth(m, w->next)->prev : &l->oldest) = w->prev;
 }
 
 // ------------------------------------------------------------------ values
@@ -117,7 +247,7 @@ static void push_valued(struct shard *s, struct entry *e, double uses) {
         v->rank[class] = w->rank;
         v->in_use |= UINT64_C(1) << class;
     }
-    link_newest(&v->list[class], e);
+    link_newest(s->memo, &v->list[class], e);
 }
 
 static void unlink_valued(struct shard *s, struct entry *e) {
@@ -126,7 +256,7 @@ static void unlink_valued(struct shard *s, struct entry *e) {
     struct list *l = &v->list[class];
     int was_oldest = e == l->oldest;
 
-    unlink_from(l, e);
+    unlink_from(s->memo, l, e);
     if (l->oldest == NULL) {
         v->in_use &= ~(UINT64_C(1) << class);
     } else if (was_oldest) {
@@ -146,8 +276,8 @@ static struct entry *least_ranked(const struct shard *s) {
         int class = __builtin_ctzll(left);
         struct entry *e = v->list[class].oldest;
         double rank = v->rank[class];
-        if (e == admitted && e->prev != NULL) {
-            e = e->prev;
+        if (e == admitted && entry_worth(s->memo, e)->prev != NULL) {
+            e = entry_worth(s->memo, e)->prev;
             rank = entry_worth(s->memo, e)->rank;
         }
         if (e != admitted && (least == NULL || rank < least_rank)) {
@@ -182,7 +312,7 @@ static void push_used(struct shard *s, struct entry *e,
     if (place->name == QUEUE_MAIN && p->values != NULL) {
         push_valued(s, e, place->uses);
     } else {
-        link_newest(&q->list, e);
+        enqueue(s, e, place->name);
     }
     q->n++;
     q->size += memo_policy_size_of_(s, e);
@@ -201,7 +331,7 @@ void memo_policy_unlink_(struct shard *s, struct entry *e) {
     if (name == QUEUE_MAIN && p->values != NULL) {
         unlink_valued(s, e);
     } else {
-        unlink_from(&q->list, e);
+        dequeue(p, q, e);
     }
     q->n--;
     q->size -= memo_policy_size_of_(s, e);
@@ -240,18 +370,18 @@ static void go_round(struct shard *s, struct entry *e, unsigned left,
 
 static struct entry *victim_by_use(struct shard *s) {
     struct policy *p = s->policy;
-    const struct list *main = &p->queue[QUEUE_MAIN].list;
+    struct entry *e = memo_policy_oldest_(s, QUEUE_MAIN);
     int steps;
 
     for (steps = 1; steps < MAX_STEPS; steps++) {
-        struct entry *e = main->oldest;
         unsigned uses = uses_of(e);
         if (uses == 0 && e != p->admitted) {
             break;
         }
         go_round(s, e, uses == 0 ? 0 : uses - 1, 0);
+        e = memo_policy_oldest_(s, QUEUE_MAIN);
     }
-    return main->oldest;
+    return e;
 }
 
 static struct entry *victim_by_value(struct shard *s) {

@@ -207,9 +207,9 @@ TEST(Malloc, SizesAreThoseOfTheMallocThatThereIs) {
         struct memo_stats stats = {};
         stats.size = sizeof(stats);
         memo_stats(m, &stats);
-        EXPECT_GE(stats.bytes, size + 33);
+        EXPECT_GE(stats.bytes, size + 17);
         EXPECT_EQ(stats.bytes, nallocx(stats.bytes, 0));
-        EXPECT_EQ(stats.bytes, nallocx(size + 48, 0));
+        EXPECT_EQ(stats.bytes, nallocx(size + 32, 0));
         memo_free(m);
     }
 }

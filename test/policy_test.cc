@@ -133,6 +133,73 @@ TEST_P(Bound, OfBytesHoldsAfterEveryStore) {
     }
 }
 
+// C1: what is remembered of entries that came and went is bounded, too.
+TEST_P(Bound, WhatCameAndWentIsForgotten) {
+    const uint64_t kEntries = 1000, kTimes = 100000;
+    Cache cache(GetParam(), LoadInBrackets, Entries(kEntries));
+
+    for (uint64_t i = 0; i < kEntries / 2; i++) {
+        cache.Get(Key(i));
+    }
+    for (uint64_t i = 0; i < kTimes; i++) {
+        ASSERT_EQ(cache.Put(Key(kEntries + i), "v"), 0);
+        ASSERT_EQ(cache.Invalidate(Key(kEntries + i)), 0);
+    }
+    EXPECT_LT(cache.Stats().ghost_bytes, kTimes);
+    for (uint64_t i = 0; i < kTimes; i++) {
+        ASSERT_EQ(cache.Put(Key(i % 10), "v"), 0);
+    }
+    EXPECT_LT(cache.Stats().ghost_bytes, kTimes);
+    EXPECT_EQ(cache.Stats().evictions, 0u);
+    EXPECT_EQ(cache.Stats().entries, kEntries / 2);
+    memo_check(cache);
+}
+
+// C2: those that leave from the middle don't disturb the order of the others: the
+// oldest that is of no use goes first.
+TEST_P(Bound, WhatIsLeftGoesInItsOrder) {
+    const uint64_t kEntries = 4000;
+    std::vector<std::string> gone;
+    memo_listener listener = {};
+    auto window_of = [](int i) { return "w" + std::to_string(i); };
+
+    listener.state = &gone;
+    listener.removed = [](void *gone_keys, memo_cause cause, const void *key,
+                          size_t size, const memo_value *) {
+        std::string k(static_cast<const char *>(key), size);
+        if (cause == MEMO_EVICTED && k[0] == 'k') {
+            static_cast<std::vector<std::string> *>(gone_keys)->push_back(k);
+        }
+    };
+    {
+        Cache cache(GetParam(), LoadInBrackets, [&](memo_options *o) {
+            o->max_entries = kEntries;
+            o->shards = 1;
+            o->listener = &listener;
+        });
+        for (uint64_t i = 0; i < kEntries * 9 / 10; i++) {
+            cache.Get(Key(1000000 + i));
+        }
+        for (uint64_t i = 0; i < kEntries * 9 / 10; i++) {
+            if (i % 8 != 0) {
+                ASSERT_EQ(cache.Invalidate(Key(1000000 + i)), 0);
+            }
+        }
+        for (uint64_t i = 0; i < kEntries * 8 / 10; i++) {
+            cache.Get(Key(2000000 + i));
+        }
+        for (int i = 0; i < 60000; i++) {
+            cache.Get(window_of(i));
+            if (i >= 1000) {
+                cache.Get(window_of(i - 1000));  // comes back, and is admitted
+            }
+        }
+        memo_check(cache);
+    }
+    EXPECT_GT(gone.size(), kEntries / 2);
+    EXPECT_TRUE(std::is_sorted(gone.begin(), gone.end()));
+}
+
 // C1: what memo says it uses, and what the allocator has given.
 TEST_P(Bound, StatsAgreeWithTheAllocator) {
     Cache cache(GetParam(), LoadOfSize, Bytes(1000000));
