@@ -194,7 +194,8 @@ static void check_wheel(struct shard *s, uint64_t n_timed) {
 
 void memo_check_owned_(struct shard *s, void *unused) {
     struct found found = {0, 0, 0, 0, 0};
-    uint64_t retired_bytes = 0;
+    uint64_t retired_bytes = 0, garbage_bytes = 0;
+    struct entry *e;
     uint64_t i;
 
     (void)unused;
@@ -207,14 +208,18 @@ void memo_check_owned_(struct shard *s, void *unused) {
     require(count_flights(s, s->flights) == s->n_flights, "counts");
     require(s->n_running >= s->n_flights, "counts");
     for (i = 0; i < s->n_retired; i++) {
-        const struct entry *e = s->retired[i];
+        e = s->retired[i];
         require((SYNC_LOAD(&e->word) & ENTRY_RETIRED) != 0, "retired");
         require(entry_shard(e) == s, "retired");
         retired_bytes += memo_entry_bytes_(s->memo, e);
     }
     require(s->table.n_entries + s->n_retired <= s->retired_room, "room");
     require(retired_bytes == s->retired_bytes, "counts");
-    require(s->garbage == NULL, "garbage");
+    for (e = s->garbage; e != NULL; e = *entry_next_dead(e)) {
+        require(SYNC_LOAD(&e->refs) == 0, "garbage");
+        garbage_bytes += memo_entry_bytes_(s->memo, e);
+    }
+    require(garbage_bytes == s->garbage_bytes, "garbage");
     if (s->policy != NULL) {
         check_policy(s);
     }

@@ -11,8 +11,7 @@ struct entry *memo_own_locked_(struct shard *s,
     sync_mutex_lock(&s->mu);
     step(s, arg);
     memo_tidy_owned_(s);
-    garbage = s->garbage;
-    s->garbage = NULL;
+    garbage = memo_take_garbage_owned_(s);
     sync_mutex_unlock(&s->mu);
     return garbage;
 }

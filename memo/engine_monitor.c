@@ -48,6 +48,7 @@ static void run_step(struct sync_op *op) {
     memo_tidy_owned_(s);
     garbage = s->garbage;
     s->garbage = NULL;
+    s->garbage_bytes = 0;
     tell = memo_begin_to_tell_locked_(s);
     sync_mutex_unlock(&s->mu);
     memo_reaper_take_(s->memo->reaper, garbage);

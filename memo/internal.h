@@ -481,6 +481,7 @@ struct shard {
     uint64_t retired_pages;  // bytes reserved for it; const after init
     uint64_t retired_room, retired_most;  // committed for; there ever were
     struct entry *garbage;  // dead; to be destroyed when ownership ends
+    uint64_t garbage_bytes;
     uint64_t n_retired, retired_bytes;
     uint64_t reclaim_at;  // n_retired that makes the next scan worth it, or so
     uint64_t reclaim_bytes_at;  // many bytes more than the last one left
@@ -674,8 +675,7 @@ void memo_settle_all_(void);
 // Two answers to the question who may write a shard: engine_lock.c, the caller,
 // under the shard's mutex; engine_monitor.c, the one monitor that it is confined
 // to.  Either runs step(s, arg) as the owner of s, then memo_tidy_owned_(s), then
-// gives ownership up, and returns what these left in s->garbage and the caller is
-// to destroy.
+// gives ownership up, and returns what the caller is to destroy of s->garbage.
 struct entry *memo_own_locked_(struct shard *s,
                                void (*step)(struct shard *s, void *arg),
                                void *arg);
@@ -715,6 +715,9 @@ SYNC_INLINE void memo_own_(struct shard *s,
     memo_drop_garbage_(memo_own_only_(s, step, arg));
     memo_tell_(s);
 }
+
+// Take from s->garbage what a thread may destroy in one go.
+struct entry *memo_take_garbage_owned_(struct shard *s);
 
 // What the monitor does when it has nothing better to do.
 int memo_monitor_idle_(void *memo);

@@ -187,7 +187,8 @@ void memo_upkeep_owned_(struct shard *s, void *upkeep_step) {
     if (s->n_retired != 0) {
         memo_reclaim_owned_(s, NULL);
     }
-    if (s->sweeping || u->next_ns < u->now_ns) {
+    if (s->sweeping || memo_leaves_garbage_owned_(s) ||
+        u->next_ns < u->now_ns) {
         u->next_ns = u->now_ns;
     }
 }

@@ -18,6 +18,8 @@
 // How many retired entries are worth a scan of all pins at least.
 #define RECLAIM_BATCH 64
 
+#define DESTRUCTORS_AT_ONCE 4
+
 // Retired entries that there is room for at first.
 #define ROOM_FIRST 512
 
@@ -117,11 +119,45 @@ static void see_pin(void *arg, void *p) {
 
 // e is retired and not pinned: the table lets go of it.
 static void reclaim(struct shard *s, struct entry *e) {
-    s->retired_bytes -= memo_entry_bytes_(s->memo, e);
+    size_t bytes = memo_entry_bytes_(s->memo, e);
+
+    s->retired_bytes -= bytes;
     if (memo_entry_let_go_(e)) {
         *entry_next_dead(e) = s->garbage;
         s->garbage = e;
+        s->garbage_bytes += bytes;
     }
+}
+
+// Destructors may take long.  So a thread runs only a few, even if many values
+// turned out to be unpinned at once; each write adds one value, so those who come
+// later catch up.
+struct entry *memo_take_garbage_owned_(struct shard *s) {
+    struct entry *first = s->garbage, **end = &s->garbage;
+    int n = 0;
+
+    while (*end != NULL &&
+           (n < DESTRUCTORS_AT_ONCE || s->garbage_bytes > RECLAIM_BYTES)) {
+        n += memo_entry_has_destructor_(*end);
+        s->garbage_bytes -= memo_entry_bytes_(s->memo, *end);
+        end = entry_next_dead(*end);
+    }
+    s->garbage = *end;
+    if (end == &s->garbage) {
+        return NULL;
+    }
+    *end = NULL;
+    return first;
+}
+
+int memo_leaves_garbage_owned_(const struct shard *s) {
+    struct entry *e = s->garbage;
+    int n = 0;
+
+    for (; e != NULL && n < DESTRUCTORS_AT_ONCE; e = *entry_next_dead(e)) {
+        n += memo_entry_has_destructor_(e);
+    }
+    return e != NULL && s->garbage_bytes <= RECLAIM_BYTES;
 }
 
 // Examine the n retired entries from the given one on, RECLAIM_BATCH at most, and

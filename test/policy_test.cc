@@ -14,6 +14,7 @@
 #include "memo/memo.h"
 #include "test/support/cache.h"
 #include "test/support/gate.h"
+#include "test/support/object.h"
 #include "test/support/thread.h"
 
 namespace {
@@ -153,6 +154,41 @@ TEST_P(Bound, WhatCameAndWentIsForgotten) {
     EXPECT_EQ(cache.Stats().evictions, 0u);
     EXPECT_EQ(cache.Stats().entries, kEntries / 2);
     memo_check(cache);
+}
+
+// T2: destructors may be slow, so no call runs more than a few; maintenance, too,
+// and it says when there are more to run.
+TEST_P(Bound, ACallRunsFewDestructors) {
+    const int kEntries = 500, kMost = 16;
+    Objects objects;
+    std::thread::id caller = std::this_thread::get_id();
+    int here = 0, most = 0;
+    objects.on_destroy = [&](const std::string &) {
+        here += std::this_thread::get_id() == caller;
+    };
+    auto note = [&] {
+        most = std::max(most, here);
+        here = 0;
+    };
+    Cache cache(GetParam(), [&](memo_load *l) {
+        return objects.Adopt(l, KeyOf(l));
+    }, Entries(kEntries));
+
+    for (int i = 0; i < 20 * kEntries; i++) {
+        ASSERT_EQ(cache.Get(Key(uint64_t(i))), Loaded(Key(uint64_t(i))));
+        note();
+    }
+    EXPECT_GE(objects.Adopted(), 20 * kEntries);
+    ASSERT_EQ(memo_clear(cache), 0);
+    note();
+    while (memo_maintain(cache, 0) == 0) {
+        note();
+        memo_check(cache);
+        note();
+    }
+    note();
+    objects.AwaitDestroyed(objects.Adopted());
+    EXPECT_LE(most, kMost * (GetParam().shards == 0 ? 64 : 1));
 }
 
 // C2: those that leave from the middle don't disturb the order of the others: the
