@@ -7,19 +7,18 @@
 // the key is joined, or one is started.  And how it loses its key, or who waits.
 
 void memo_leave_map_owned_(struct shard *s, struct memo_load *f) {
-    memo_flight_remove_owned_(&s->flights, f);
+    s->flights = trie_remove(s->flights, f, f->hash);
     s->n_flights--;
 }
 
-// The list of detached flights: child[0] is the next, child[1] the one before.
 static void list_detached(struct shard *s, struct memo_load *f) {
     struct memo_load *next = s->detached_flights;
 
     f->state = FLIGHT_DETACHED;
-    f->child[0] = next;
-    f->child[1] = NULL;
+    f->list.next = next;
+    f->list.before = NULL;
     if (next != NULL) {
-        next->child[1] = f;
+        next->list.before = f;
     }
     s->detached_flights = f;
 }
@@ -41,13 +40,13 @@ void memo_detach_flight_owned_(struct shard *s, struct memo_load *f) {
 }
 
 void memo_leave_list_owned_(struct shard *s, struct memo_load *f) {
-    struct memo_load *next = f->child[0], *before = f->child[1];
+    struct memo_load *next = f->list.next, *before = f->list.before;
 
     if (next != NULL) {
-        next->child[1] = before;
+        next->list.before = before;
     }
     if (before != NULL) {
-        before->child[0] = next;
+        before->list.next = next;
     } else {
         s->detached_flights = next;
     }
@@ -105,7 +104,7 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
     if (f->alone) {
         list_detached(s, f);
     } else {
-        memo_flight_insert_owned_(&s->flights, f);
+        s->flights = trie_insert(s->flights, f, f->hash);
         s->n_flights++;
     }
     if (old != NULL && !f->alone) {

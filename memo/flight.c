@@ -52,19 +52,6 @@ void memo_flight_unref_(struct memo_load *f) {
 }
 
 // ------------------------------------------------------------------ the map
-//
-// A trie of four-way nodes, each of which is a flight, indexed by the hash two
-// bits at a time from the top: the nodes below a node share its path.  It needs
-// no memory beside the flights and is never rebuilt.  Depth is logarithmic, for
-// the hash is keyed; flights whose whole hashes are equal hang on one path, on
-// which a key is found by comparing.
-
-static unsigned branch_of(uint64_t *path) {
-    unsigned branch = (unsigned)(*path >> 62);
-
-    *path <<= 2;
-    return branch;
-}
 
 static int is_for(const struct memo_load *f, uint64_t hash, const void *key,
                   size_t key_size) {
@@ -77,51 +64,9 @@ struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
     uint64_t path = hash;
 
     while (map != NULL && !is_for(map, hash, key, key_size)) {
-        map = map->child[branch_of(&path)];
+        map = *trie_below(map, &path);
     }
     return map;
-}
-
-void memo_flight_insert_owned_(struct memo_load **map, struct memo_load *f) {
-    uint64_t path = f->hash;
-
-    while (*map != NULL) {
-        map = &(*map)->child[branch_of(&path)];
-    }
-    *map = f;
-}
-
-// Some leaf below *at: the place that holds it.
-static struct memo_load **place_of_leaf(struct memo_load **at) {
-    int i;
-
-    for (;;) {
-        struct memo_load *f = *at;
-        for (i = 0; i < 4 && f->child[i] == NULL; i++) {
-        }
-        if (i == 4) {
-            return at;
-        }
-        at = &f->child[i];
-    }
-}
-
-void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f) {
-    uint64_t path = f->hash;
-    struct memo_load **place, *leaf;
-
-    while (*map != f) {
-        map = &(*map)->child[branch_of(&path)];
-    }
-    // Any leaf below f may take its place: it shares the path to f.
-    place = place_of_leaf(map);
-    leaf = *place;
-    *place = NULL;
-    if (leaf != f) {
-        memcpy(leaf->child, f->child, sizeof(leaf->child));
-        *map = leaf;
-    }
-    memset(f->child, 0, sizeof(f->child));
 }
 
 // ------------------------------------------------------------------ the load

@@ -14,7 +14,8 @@
 //     policy.c/.h    what goes first in a bounded cache
 //     victim.c       what goes first of its main part
 //     ghost.c/.h     what is remembered of evicted keys
-//     flight.c       one load in progress, and the map of them
+//     flight.c       one load in progress
+//     trie.h         the map of them, and of sources
 //     table.c/.h     resident entries; lock-free readers
 //     entry.c        one result: made, pinned, counted, destroyed
 //     link.c/.h      tags, and keys that others depend on; links to them
@@ -31,6 +32,7 @@
 
 #include "memo/hash.h"
 #include "memo/memo.h"
+#include "memo/trie.h"
 #include "sync/annotate.h"
 #include "sync/atomic.h"
 #include "sync/event.h"
@@ -293,6 +295,14 @@ struct dates {
 };
 
 struct memo_load {
+    // Owned by the shard's owner.
+    union {
+        void *child[TRIE_WAYS];  // ATTACHED: the map, see trie.h
+        struct {
+            struct memo_load *next, *before;
+        } list;  // DETACHED; ENDED before its time: next
+    };
+
     // Const after init.
     struct shard *shard;
     uint64_t hash;
@@ -310,8 +320,6 @@ struct memo_load {
     struct sync_link running;  // while runs: on its shard's list
     uint64_t began;            // by the clock of sources; const once it runs
     uint64_t checked;          // by that clock: when it was not outdated
-    struct memo_load *child[4];  // ATTACHED: the map, see flight.c; DETACHED:
-                                 // next and previous on the list
     enum flight_state state;
     int runs;     // its load has not ended
     int excused;  // memo_close() doesn't wait for it
@@ -376,11 +384,9 @@ SYNC_INLINE int memo_is_inherited_(const struct memo_load *f) {
     return SYNC_UNLIKELY(f->n_forks != memo_n_forks_());
 }
 
-// The map of a shard's flights, rooted at *map.
+// The flight of that key on a shard's map of them; NULL: none.
 struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
                                           const void *key, size_t key_size);
-void memo_flight_insert_owned_(struct memo_load **map, struct memo_load *f);
-void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f);
 
 // ------------------------------------------------------------------ table
 
