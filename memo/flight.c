@@ -86,10 +86,6 @@ static void set_value(struct memo_load *l, struct entry *e) {
     l->verdict = VERDICT_VALUE;
 }
 
-static int is_finished(const struct memo_load *l) {
-    return SYNC_LOAD(&l->finished) != 0;
-}
-
 static uint64_t flags_of(const struct memo_load *l) {
     return SYNC_LOAD(&l->links) != NULL ? ENTRY_LINKED : 0;
 }
@@ -99,7 +95,7 @@ void *memo_load_reserve(struct memo_load *l, size_t size) {
     struct memo_value now = {0};
     struct entry *e;
 
-    if (l == NULL || is_finished(l)) {
+    if (l == NULL || memo_is_finished_(l)) {
         return NULL;
     }
     e = memo_entry_new_(l->shard, l->key, l->key_size, size,
@@ -127,7 +123,7 @@ int memo_load_return(struct memo_load *l, const void *data, size_t size) {
     if (l == NULL || (data == NULL && size != 0)) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     e = memo_entry_new_(l->shard, l->key, l->key_size, size,
@@ -151,7 +147,7 @@ int memo_load_adopt(struct memo_load *l, void *data, size_t size,
     if (l == NULL || (data == NULL && size != 0)) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     e = memo_entry_adopting_new_(l->shard, l->key, l->key_size, &adopted,
@@ -167,7 +163,7 @@ int memo_load_set_weight(struct memo_load *l, uint32_t weight) {
     if (l == NULL) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->weight = weight;
@@ -189,7 +185,7 @@ int memo_load_on_cancel(struct memo_load *l, memo_cancel_fn *fn, void *arg) {
     if (l == NULL || fn == NULL) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l) || l->cancel_fn != NULL) {
+    if (memo_is_finished_(l) || l->cancel_fn != NULL) {
         return MEMO_EALREADY;
     }
     l->cancel_fn = fn;

@@ -368,6 +368,11 @@ struct memo_load {
     unsigned char key[];  // Const after init; a zero byte follows it.
 };
 
+// Whether memo_load_finish() has been called: nothing more may be said of it.
+SYNC_INLINE int memo_is_finished_(const struct memo_load *f) {
+    return SYNC_LOAD(&f->finished) != 0;
+}
+
 // Whether f has an old value in hand, not only a marker.
 int memo_has_old_(const struct memo_load *f);
 
