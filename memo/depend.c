@@ -253,7 +253,7 @@ int memo_link_tags_(struct memo *m, struct entry **e,
 
 static int check_load(const struct memo_load *l, const void *bytes,
                       size_t size) {
-    if (l == NULL || (bytes == NULL && size != 0) || size > MEMO_KEY_MAX) {
+    if (l == NULL || memo_is_bad_name_(bytes, size)) {
         return MEMO_EINVAL;
     }
     return memo_is_finished_(l) ? MEMO_EALREADY : 0;
@@ -379,7 +379,7 @@ int memo_use_value_(struct memo *m, struct memo_value *v) {
 int memo_invalidate_tag(struct memo *m, const void *tag, size_t size) {
     struct source_name name;
 
-    if (m == NULL || (tag == NULL && size != 0) || size > MEMO_KEY_MAX) {
+    if (memo_is_bad_key_(m, tag, size)) {
         return MEMO_EINVAL;
     }
     if (SYNC_LOAD(&m->closing)) {

@@ -851,7 +851,15 @@ void memo_check_sources_(struct memo *m);
 
 // ------------------------------------------------------------------ loads
 
-int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size);
+// Whether that is no key, nor a tag.
+SYNC_INLINE int memo_is_bad_name_(const void *bytes, size_t size) {
+    return (bytes == NULL && size != 0) || size > MEMO_KEY_MAX;
+}
+
+SYNC_INLINE int memo_is_bad_key_(const struct memo *m, const void *key,
+                                 size_t key_size) {
+    return m == NULL || memo_is_bad_name_(key, key_size);
+}
 
 // A public struct of more bytes is none, but garbage.
 #define STRUCT_MOST 4096
@@ -864,7 +872,9 @@ int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
 
 // Have *wait, which may be NULL, point to a copy in *own; or return MEMO_EINVAL.
 int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own);
-int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n);
+
+// Whether some of them are no keys, nor tags.
+int memo_are_bad_names_(const struct memo_bytes names[], size_t n);
 
 // Look for a resident answer, counting it: a value in *out, or an error that is
 // kept.  Or there is nothing; or only the owner can tell.  No lock.

@@ -385,16 +385,15 @@ static void use_values(struct memo *m, struct memo_value out[], size_t n,
     }
 }
 
-int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n) {
+int memo_are_bad_names_(const struct memo_bytes names[], size_t n) {
     size_t i;
     int bad = 0;
 
-    if (bytes == NULL) {
+    if (names == NULL) {
         return n != 0;
     }
     for (i = 0; i < n; i++) {
-        bad |= (bytes[i].data == NULL) & (bytes[i].size != 0);
-        bad |= bytes[i].size > MEMO_KEY_MAX;
+        bad |= memo_is_bad_name_(names[i].data, names[i].size);
     }
     return bad;
 }
@@ -414,7 +413,7 @@ int memo_get_many(struct memo *m, const struct memo_bytes keys[], size_t n,
     size_t i;
 
     if (m == NULL || (n != 0 && (out == NULL || errors == NULL)) ||
-        memo_take_wait_(&wait, &own) != 0 || memo_are_bad_bytes_(keys, n)) {
+        memo_take_wait_(&wait, &own) != 0 || memo_are_bad_names_(keys, n)) {
         return refuse_many(out, n, MEMO_EINVAL);
     }
     if (m->depend_auto && use_keys(m, keys, n) != 0) {

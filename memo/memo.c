@@ -9,11 +9,6 @@
 // The door: every public function on a cache checks its arguments here, and
 // hits end here.
 
-int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size) {
-    return m == NULL || (key == NULL && key_size != 0) ||
-           key_size > MEMO_KEY_MAX;
-}
-
 static SYNC_COLD int refuse(struct memo_value *out, int error) {
     if (out != NULL) {
         memset(out, 0, sizeof(*out));
@@ -277,7 +272,7 @@ static int take_put(struct memo *m, const struct memo_put_options *p,
         return 0;
     }
     if (p->size != sizeof(*p) || p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
-        memo_are_bad_bytes_(p->tags, p->n_tags) ||
+        memo_are_bad_names_(p->tags, p->n_tags) ||
         (p->ttl_ns != 0 && m->timing == TIMING_NONE) ||
         (p->refresh_after_ns != 0 && m->timing != TIMING_FRESHNESS)) {
         return MEMO_EINVAL;
