@@ -101,6 +101,7 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
         b->error = MEMO_EBUSY;
         return;
     }
+    f->alone = b->depth == BEGIN_ALONE;
     if (f->alone) {
         list_detached(s, f);
     } else {
@@ -182,26 +183,21 @@ static void join_or_start(struct shard *s, struct begin_step *b,
     }
 }
 
-// Begin where the key has an entry in a cache with times.  Return whether that is
-// all.
-static int begin_with(struct shard *s, struct begin_step *b, struct entry *e,
-                      enum age age, struct memo_load *f) {
+// Begin where the key has an entry.
+static void begin_with(struct shard *s, struct begin_step *b, struct entry *e,
+                       enum age age, struct memo_load *f) {
     int may_start = f == NULL && b->depth >= BEGIN_START;
 
     if (b->depth != BEGIN_REFRESH && answer_from(b, e, age, may_start)) {
-        return 1;
+        return;
     }
     if (age == AGE_PASS && b->depth == BEGIN_START) {
         b->depth = BEGIN_ALONE;
-    }
-    if (b->spare != NULL) {
-        b->spare->alone = b->depth == BEGIN_ALONE;
     }
     join_or_start(s, b, f, e);
     if (b->entry != NULL) {
         b->error = 0;  // it wasn't refreshed this time
     }
-    return 1;
 }
 
 // The flight of that key that one can join; NULL: none.  One that is outdated
@@ -262,9 +258,6 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
         memo_drop_owned_(s, place, e, MEMO_EXPIRED);
         s->expired++;
         s->written = 1;
-    }
-    if (b->spare != NULL) {
-        b->spare->alone = b->depth == BEGIN_ALONE;
     }
     join_or_start(s, b, f, NULL);
 }

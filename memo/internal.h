@@ -767,6 +767,21 @@ struct begin_step {
 };
 void memo_begin_owned_(struct shard *s, void *begin_step);
 
+SYNC_INLINE struct begin_step memo_begin_for_(const void *key, size_t key_size,
+                                              uint64_t hash,
+                                              enum begin_depth depth) {
+    struct begin_step b = {
+        .key = key, .key_size = key_size, .hash = hash, .depth = depth};
+
+    return b;
+}
+
+// How deep a wait goes.
+SYNC_INLINE enum begin_depth memo_depth_of_(const struct memo_wait *wait) {
+    return wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD) ? BEGIN_JOIN
+                                                             : BEGIN_START;
+}
+
 // Whether an entry is what its key has.
 struct resident_step {
     const struct entry *entry;
@@ -908,10 +923,17 @@ void memo_queue_behind_(struct memo_load *f, struct memo_load *before);
 size_t memo_running_loads_(const struct memo *m,
                            struct memo_load *const **flights);
 
-// Whether f's result won't do: for who joined late, since it turned out to be
-// outdated, maybe by a change before he came (I1); or for a strict caller (I2).
-SYNC_INLINE int memo_must_ask_again_(const struct memo_load *f, int late,
-                                     const struct memo_wait *wait) {
+// Whether the result of f, which is done, isn't for who has waited for it, so that
+// he must begin again, as *depth says then: it was made for who started f alone
+// (C4); or it turned out to be outdated, maybe by a change before he joined late
+// (I1); or it is detached and he won't have that (I2).
+SYNC_INLINE int memo_must_go_again_(const struct memo_load *f, int started,
+                                    int late, const struct memo_wait *wait,
+                                    enum begin_depth *depth) {
+    if (f->passed && !started) {
+        *depth = BEGIN_ALONE;
+        return 1;
+    }
     return (late && f->outdated) ||
            (f->detached && wait != NULL && (wait->flags & MEMO_WAIT_STRICT));
 }
