@@ -3,8 +3,6 @@
 #include "memo/stats.h"
 #include "memo/table.h"
 
-#include <string.h>
-
 // The concurrent non-blocking cache (A. Donovan, B. Kernighan, "The Go
 // Programming Language", 9.7): find the value, or wait for who is making it, or
 // make it, and tell everybody.
