@@ -48,6 +48,61 @@ void bench_pin_to_core(int core) {
     (void)sched_setaffinity(0, sizeof(set), &set);
 }
 
+// ------------------------------------------------------------------ arguments
+
+static int set_option(const struct bench_option *o, const char *value) {
+    if (o->number != NULL) {
+        *o->number = strtoul(value, NULL, 10);
+    } else if (o->integer != NULL) {
+        *o->integer = atoi(value);
+    } else if (o->text != NULL) {
+        *o->text = value;
+    } else {
+        *o->file = fopen(value, "a");
+        return *o->file != NULL;
+    }
+    return 1;
+}
+
+int bench_options(int argc, char **argv, int first,
+                  const struct bench_option *known) {
+    int i = first;
+
+    while (i < argc) {
+        const struct bench_option *o = known;
+        while (o->name != NULL && strcmp(o->name, argv[i]) != 0) {
+            o++;
+        }
+        if (o->name != NULL && o->flag != NULL) {
+            *o->flag = 1;
+            i++;
+        } else if (o->name != NULL && i + 1 < argc &&
+                   set_option(o, argv[i + 1])) {
+            i += 2;
+        } else {
+            break;
+        }
+    }
+    return i;
+}
+
+int bench_is_listed(const char *list, const char *name) {
+    size_t size = strlen(name);
+    const char *at = list;
+
+    while (at != NULL) {
+        if (strncmp(at, name, size) == 0 &&
+            (at[size] == ',' || at[size] == '\0')) {
+            return 1;
+        }
+        at = strchr(at, ',');
+        at = at == NULL ? NULL : at + 1;
+    }
+    return 0;
+}
+
+// ------------------------------------------------------------------ keys
+
 struct bench_keys bench_keys_k16(size_t n) {
     struct bench_keys k = {n, "k16", 16, must_alloc(n * 16)};
     uint64_t state = 1;

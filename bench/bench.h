@@ -47,6 +47,24 @@ int64_t bench_now_ns(void);      // wall clock
 int64_t bench_cpu_now_ns(void);  // of the calling thread
 void bench_pin_to_core(int core);
 
+// What "--NAME VALUE" sets: one of these.
+struct bench_option {
+    const char *name;   // with its dashes; NULL ends a list of options
+    size_t *number;
+    int *integer;
+    const char **text;
+    FILE **file;  // opened to append
+    int *flag;    // set to 1, and there is no value
+};
+
+// Take options from argv[first] on.  Return the index of the first argument that
+// is none of those known, or lacks a good value; or argc.
+int bench_options(int argc, char **argv, int first,
+                  const struct bench_option *known);
+
+// Whether name is in a list like "a,b".
+int bench_is_listed(const char *list, const char *name);
+
 // One thing measured: run n operations of thread t, starting at offset of its
 // stream; return a checksum.
 struct bench_system {

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -139,20 +138,13 @@ int main(int argc, char **argv) {
     size_t keys = (size_t)1 << 20, w_i;
     struct worker w = {.ops = 500000};
     FILE *json = NULL;
-    int i, threads;
+    const struct bench_option known[] = {{"--keys", .number = &keys},
+                                         {"--ops", .number = &w.ops},
+                                         {"--json", .file = &json},
+                                         {NULL}};
+    int threads;
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--ops") == 0) {
-            w.ops = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || keys < 16 || w.ops < 1) {
+    if (bench_options(argc, argv, 1, known) != argc || keys < 16 || w.ops < 1) {
         fprintf(stderr, "usage: churn [--keys N] [--ops N] [--json FILE]\n");
         return 2;
     }

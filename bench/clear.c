@@ -7,24 +7,10 @@
 // interruptions, which are in all other numbers too.
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/bench.h"
-#include "bench/value.h"
+#include "bench/load.h"
 #include "memo/memo.h"
-
-static int load(void *arg, struct memo_load *l) {
-    size_t size;
-    const void *key = memo_load_key(l, &size);
-    void *value = memo_load_reserve(l, VALUE_SIZE);
-
-    (void)arg;
-    if (value == NULL) {
-        return MEMO_ENOMEM;
-    }
-    make_value(key, size, value);
-    return 0;
-}
 
 static void fill(struct memo *m, size_t keys) {
     size_t i;
@@ -71,25 +57,17 @@ static struct steps maintain(struct memo *m) {
 }
 
 int main(int argc, char **argv) {
-    struct memo_options options = {.size = sizeof(options), .load = load};
+    struct memo_options options = {.size = sizeof(options), .load = bench_load};
     struct memo_stats stats = {.size = sizeof(stats)};
     size_t keys = 10000000;
     struct steps steps;
     FILE *json = NULL;
     struct memo *m;
     int64_t t0, t1;
-    int i;
+    const struct bench_option known[] = {
+        {"--keys", .number = &keys}, {"--json", .file = &json}, {NULL}};
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || keys < 1) {
+    if (bench_options(argc, argv, 1, known) != argc || keys < 1) {
         fprintf(stderr, "usage: clear [--keys N] [--json FILE]\n");
         return 2;
     }

@@ -121,21 +121,14 @@ int main(int argc, char **argv) {
     struct times inserts, hits, nothing;
     FILE *json = NULL;
     int runs = 1, i;
+    const struct bench_option known[] = {{"--keys", .number = &keys},
+                                         {"--runs", .integer = &runs},
+                                         {"--json", .file = &json},
+                                         {NULL}};
 
     name = name == NULL ? argv[0] : name + 1;
     name = strncmp(name, "growth-", 7) == 0 ? name + 7 : "memo";
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--runs") == 0) {
-            runs = atoi(argv[i + 1]);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || keys < 256 || runs < 1) {
+    if (bench_options(argc, argv, 1, known) != argc || keys < 256 || runs < 1) {
         fprintf(stderr, "usage: growth [--keys N] [--runs N] [--json FILE]\n");
         return 2;
     }

@@ -9,6 +9,7 @@
 
 #include "bench/bench.h"
 #include "bench/floor.h"
+#include "bench/load.h"
 #include "memo/memo.h"
 
 #define STREAM ((size_t)1 << 21)
@@ -102,16 +103,6 @@ static uint64_t run_many_64(void *state, int t, size_t offset, size_t n) {
     return run_many(state, t, offset, n, 64);
 }
 
-static int load(void *arg, struct memo_load *l) {
-    unsigned char value[VALUE_SIZE];
-    size_t size;
-    const void *key = memo_load_key(l, &size);
-
-    (void)arg;
-    make_value(key, size, value);
-    return memo_load_return(l, value, sizeof(value));
-}
-
 // Several times, so that every use counter is saturated.
 static void fill_memo(const struct setup *s, struct memo *m) {
     size_t i;
@@ -128,7 +119,7 @@ static void fill_memo(const struct setup *s, struct memo *m) {
 }
 
 static void fill(struct setup *s, size_t n_keys) {
-    struct memo_options options = {.size = sizeof(options), .load = load};
+    struct memo_options options = {.size = sizeof(options), .load = bench_load};
     struct memo_options ttl = options;
     size_t slots = 1, i;
 
@@ -171,22 +162,17 @@ static void make_streams(struct setup *s, const char *pattern) {
 int main(int argc, char **argv) {
     static const char *const patterns[] = {"uniform", "zipf", "hot"};
     size_t n_keys = (size_t)1 << 20;
-    int rounds = 41, i, p, threads, kind;
+    int rounds = 41, p, threads, kind;
     const char *only = "";
     FILE *json = NULL;
+    const struct bench_option known[] = {{"--keys", .number = &n_keys},
+                                         {"--rounds", .integer = &rounds},
+                                         {"--only", .text = &only},
+                                         {"--json", .file = &json},
+                                         {NULL}};
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            n_keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--rounds") == 0) {
-            rounds = atoi(argv[i + 1]);
-        } else if (strcmp(argv[i], "--only") == 0) {
-            only = argv[i + 1];
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        }
-    }
-    if (i != argc || n_keys < 16 || rounds < 1) {
+    if (bench_options(argc, argv, 1, known) != argc || n_keys < 16 ||
+        rounds < 1) {
         fprintf(stderr, "usage: hit [--keys N] [--rounds N] [--only TEXT] "
                 "[--json FILE]\n");
         return 2;

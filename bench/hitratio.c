@@ -59,9 +59,7 @@ static const double fractions_of_few[SIZES_MOST] = {0.01, 0.025, 0.05,
 
 static struct {
     const char *folder, *only, *skip, *api, *cost;
-    unsigned threads;
-    size_t requests;
-    uint64_t seed;
+    size_t threads, requests, seed;
     int sizes;
     FILE *json;
 } args = {.api = "get", .threads = 2, .requests = 200000};
@@ -369,21 +367,6 @@ static void print_mean(const struct column *columns, int n, int traces) {
 
 // ------------------------------------------------------------------ traces
 
-static int is_in(const char *list, const char *name) {
-    size_t size = strlen(name);
-    const char *at = list;
-
-    while (at != NULL) {
-        if (strncmp(at, name, size) == 0 &&
-            (at[size] == ',' || at[size] == '\0')) {
-            return 1;
-        }
-        at = strchr(at, ',');
-        at = at == NULL ? NULL : at + 1;
-    }
-    return 0;
-}
-
 // Why a trace is left out, or NULL.
 static const char *prepare(struct trace *t) {
     if (t->n_keys > NEW_KEYS_MOST * (double)t->n) {
@@ -416,8 +399,8 @@ static int measure_all(char *const *names, size_t n_names) {
     for (i = 0; i < n_names; i++) {
         struct trace t;
         const char *why;
-        if ((args.only != NULL && !is_in(args.only, names[i])) ||
-            is_in(args.skip, names[i])) {
+        if ((args.only != NULL && !bench_is_listed(args.only, names[i])) ||
+            bench_is_listed(args.skip, names[i])) {
             continue;
         }
         t = args.folder == NULL ? trace_make(names[i], args.requests)
@@ -447,31 +430,6 @@ static int is_api(const char *s) {
            strcmp(s, "put") == 0;
 }
 
-// Take an option and its value; return whether they make sense.
-static int take(const char *option, const char *value) {
-    if (strcmp(option, "--only") == 0) {
-        args.only = value;
-    } else if (strcmp(option, "--skip") == 0) {
-        args.skip = value;
-    } else if (strcmp(option, "--threads") == 0) {
-        args.threads = (unsigned)strtoul(value, NULL, 10);
-    } else if (strcmp(option, "--api") == 0) {
-        args.api = value;
-    } else if (strcmp(option, "--requests") == 0) {
-        args.requests = strtoul(value, NULL, 10);
-    } else if (strcmp(option, "--seed") == 0) {
-        args.seed = strtoull(value, NULL, 10);
-    } else if (strcmp(option, "--cost") == 0) {
-        args.cost = value;
-    } else if (strcmp(option, "--json") == 0) {
-        args.json = fopen(value, "a");
-        return args.json != NULL;
-    } else {
-        return 0;
-    }
-    return 1;
-}
-
 static int is_cost(const char *model) {
     struct trace none = {NULL, 0, NULL, 0, NULL, NULL};
     int is = strcmp(model, "trace") == 0 || trace_make_costs(&none, model) == 0;
@@ -480,22 +438,25 @@ static int is_cost(const char *model) {
     return is;
 }
 
+// Take all arguments; return whether they make sense.
 static int take_all(int argc, char **argv) {
-    int i = 1;
+    const struct bench_option known[] = {
+        {"--only", .text = &args.only},
+        {"--skip", .text = &args.skip},
+        {"--threads", .number = &args.threads},
+        {"--api", .text = &args.api},
+        {"--requests", .number = &args.requests},
+        {"--seed", .number = &args.seed},
+        {"--cost", .text = &args.cost},
+        {"--sizes", .flag = &args.sizes},
+        {"--json", .file = &args.json},
+        {NULL}};
+    int i = bench_options(argc, argv, 1, known);
 
-    while (i < argc) {
-        if (strcmp(argv[i], "--sizes") == 0) {
-            args.sizes = 1;
-            i++;
-        } else if (strncmp(argv[i], "--", 2) != 0 && i == argc - 1) {
-            args.folder = argv[i++];
-        } else if (i + 1 < argc && take(argv[i], argv[i + 1])) {
-            i += 2;
-        } else {
-            return 0;
-        }
+    if (i == argc - 1 && strncmp(argv[i], "--", 2) != 0) {
+        args.folder = argv[i++];
     }
-    return args.threads >= 1 && args.threads <= THREADS_MOST &&
+    return i == argc && args.threads >= 1 && args.threads <= THREADS_MOST &&
            args.requests >= 1000 && is_api(args.api) &&
            (args.cost == NULL || is_cost(args.cost)) &&
            (!args.sizes || args.folder != NULL);

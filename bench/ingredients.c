@@ -12,6 +12,7 @@
 
 #include "bench/bench.h"
 #include "bench/floor.h"
+#include "bench/load.h"
 #include "memo/internal.h"
 #include "memo/table.h"
 
@@ -137,18 +138,8 @@ static const struct bench_system all[] = {
 
 #define N_ALL ((int)(sizeof(all) / sizeof(all[0])))
 
-static int load(void *arg, struct memo_load *l) {
-    unsigned char value[VALUE_SIZE];
-    size_t size;
-    const void *key = memo_load_key(l, &size);
-
-    (void)arg;
-    make_value(key, size, value);
-    return memo_load_return(l, value, sizeof(value));
-}
-
 static void fill(struct setup *s, size_t n_keys) {
-    struct memo_options options = {.size = sizeof(options), .load = load};
+    struct memo_options options = {.size = sizeof(options), .load = bench_load};
     size_t slots = 1, i;
 
     s->keys = bench_keys_k16(n_keys);
@@ -218,27 +209,20 @@ int main(int argc, char **argv) {
     static const char *const patterns[] = {"uniform", "zipf", "hot"};
     size_t n_keys = (size_t)1 << 20;
     struct setup s = {.stream = NULL};
-    int rounds = 31, i, p;
+    int rounds = 31, p;
     const char *only = "";
     FILE *json = NULL;
+    const struct bench_option known[] = {{"--keys", .number = &n_keys},
+                                         {"--rounds", .integer = &rounds},
+                                         {"--only", .text = &only},
+                                         {"--json", .file = &json},
+                                         {NULL}};
 
     if (argc == 4 && strcmp(argv[1], "--count") == 0) {
         return count(argv[2], strtoul(argv[3], NULL, 10));
     }
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            n_keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--rounds") == 0) {
-            rounds = atoi(argv[i + 1]);
-        } else if (strcmp(argv[i], "--only") == 0) {
-            only = argv[i + 1];
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || n_keys < 16 || rounds < 1) {
+    if (bench_options(argc, argv, 1, known) != argc || n_keys < 16 ||
+        rounds < 1) {
         fprintf(stderr, "usage: ingredients [--keys N] [--rounds N] "
                         "[--only PATTERN] [--json FILE]\n"
                         "       ingredients --count NAME N\n");

@@ -11,7 +11,6 @@
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/bench.h"
 #include "bench/value.h"
@@ -77,18 +76,13 @@ static void write_stream(const char *folder, const char *pattern, int thread,
 int main(int argc, char **argv) {
     static const char *const patterns[] = {"uniform", "zipf", "hot"};
     size_t n_keys = (size_t)1 << 20, n_stream = (size_t)1 << 21;
+    const struct bench_option known[] = {{"--keys", .number = &n_keys},
+                                         {"--stream", .number = &n_stream},
+                                         {NULL}};
     struct bench_keys keys[2];
     int i, t;
 
-    for (i = 1; i + 2 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            n_keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--stream") == 0) {
-            n_stream = strtoul(argv[i + 1], NULL, 10);
-        } else {
-            break;
-        }
-    }
+    i = bench_options(argc, argv, 1, known);
     if (i != argc - 1 || n_keys < 16 || n_stream < 64) {
         fprintf(stderr, "usage: keygen [--keys N] [--stream N] FOLDER\n");
         return 2;

@@ -8,10 +8,9 @@
 // rest is in a cache of N keys, each with two tags: that of all, and its own.
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/bench.h"
-#include "bench/value.h"
+#include "bench/load.h"
 #include "memo/memo.h"
 
 #define HOT 1000
@@ -31,7 +30,6 @@ static int load(void *arg, struct memo_load *l) {
     const struct tagging *tags = arg;
     size_t size;
     const void *key = memo_load_key(l, &size);
-    void *value;
     int i, error = 0;
 
     for (i = 0; i < tags->common && error == 0; i++) {
@@ -40,12 +38,7 @@ static int load(void *arg, struct memo_load *l) {
     if (tags->own != 0 && error == 0) {
         error = memo_load_add_tag(l, key, size);
     }
-    value = error == 0 ? memo_load_reserve(l, VALUE_SIZE) : NULL;
-    if (value == NULL) {
-        return MEMO_ENOMEM;
-    }
-    make_value(key, size, value);
-    return 0;
+    return error == 0 ? bench_load(NULL, l) : error;
 }
 
 static struct memo *make(const struct tagging *tags, uint32_t flags) {
@@ -188,18 +181,10 @@ static void invalidate_all(FILE *json) {
 int main(int argc, char **argv) {
     size_t n = 1000000;
     FILE *json = NULL;
-    int i;
+    const struct bench_option known[] = {
+        {"--keys", .number = &n}, {"--json", .file = &json}, {NULL}};
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            n = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || n < HOT) {
+    if (bench_options(argc, argv, 1, known) != argc || n < HOT) {
         fprintf(stderr, "usage: links [--keys N, at least %d] [--json FILE]\n",
                 HOT);
         return 2;

@@ -17,10 +17,10 @@
 //     memo-arena, memo-arena-entries   of an arena, //memo:jemalloc
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "bench/resident.h"
 #include "memo/memo.h"
 #ifdef BENCH_JEMALLOC
@@ -32,7 +32,7 @@
 #define BYTES_OF_ENTRY 150
 
 static struct {
-    uint64_t entries;
+    size_t entries;
     const char *only;
     FILE *json;
 } args = {.entries = 1000000};
@@ -166,43 +166,23 @@ static int measure_apart(const struct variant *v) {
 
 // ------------------------------------------------------------------ arguments
 
-static int is_wanted(const char *name) {
-    size_t size = strlen(name);
-    const char *at = args.only;
-
-    while (at != NULL) {
-        if (strncmp(at, name, size) == 0 &&
-            (at[size] == ',' || at[size] == '\0')) {
-            return 1;
-        }
-        at = strchr(at, ',');
-        at = at == NULL ? NULL : at + 1;
-    }
-    return args.only == NULL;
-}
-
 int main(int argc, char **argv) {
-    int failed = 0, i;
+    const struct bench_option known[] = {{"--entries", .number = &args.entries},
+                                         {"--only", .text = &args.only},
+                                         {"--json", .file = &args.json},
+                                         {NULL}};
+    int failed = 0;
     size_t v;
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--entries") == 0) {
-            args.entries = strtoull(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--only") == 0) {
-            args.only = argv[i + 1];
-        } else if (strcmp(argv[i], "--json") == 0) {
-            args.json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || args.entries < 1000 || args.entries > UINT32_MAX) {
+    if (bench_options(argc, argv, 1, known) != argc ||
+        args.entries < 1000 || args.entries > UINT32_MAX) {
         fprintf(stderr,
                 "usage: memory [--entries N] [--only A,B] [--json FILE]\n");
         return 2;
     }
     for (v = 0; v < VARIANTS; v++) {
-        if (is_wanted(variants[v].name)) {
+        if (args.only == NULL ||
+            bench_is_listed(args.only, variants[v].name)) {
             failed |= measure_apart(&variants[v]);
         }
     }

@@ -11,13 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "bench/resident.h"
 
 #define BYTES_OF_ENTRY 256  // room, more than enough
 #define TRIES 200           // to connect, every 10 ms
 
 static struct {
-    uint64_t entries;
+    size_t entries;
     const char *program;
     FILE *json;
 } args = {.entries = 1000000, .program = "memcached"};
@@ -101,21 +102,14 @@ static int measure(const char *path, pid_t pid) {
 
 int main(int argc, char **argv) {
     char path[64];
+    const struct bench_option known[] = {{"--entries", .number = &args.entries},
+                                         {"--program", .text = &args.program},
+                                         {"--json", .file = &args.json},
+                                         {NULL}};
     pid_t pid;
-    int failed, i;
+    int failed;
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--entries") == 0) {
-            args.entries = strtoull(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--program") == 0) {
-            args.program = argv[i + 1];
-        } else if (strcmp(argv[i], "--json") == 0) {
-            args.json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || args.entries < 1000) {
+    if (bench_options(argc, argv, 1, known) != argc || args.entries < 1000) {
         fprintf(stderr,
                 "usage: memory_memcached [--entries N] [--program PATH] "
                 "[--json FILE]\n");

@@ -3,27 +3,19 @@
 //     memory-NAME NAME [--entries N] [--json FILE]
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "bench/bench.h"
 #include "bench/resident.h"
 #include "bench/subject.h"
 
 int main(int argc, char **argv) {
-    uint64_t entries = 1000000, i;
+    size_t entries = 1000000, i;
     FILE *json = NULL;
+    const struct bench_option known[] = {
+        {"--entries", .number = &entries}, {"--json", .file = &json}, {NULL}};
     double before;
-    int a;
 
-    for (a = 2; a + 1 < argc; a += 2) {
-        if (strcmp(argv[a], "--entries") == 0) {
-            entries = strtoull(argv[a + 1], NULL, 10);
-        } else if (strcmp(argv[a], "--json") == 0) {
-            json = fopen(argv[a + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (a != argc || entries < 1000) {
+    if (bench_options(argc, argv, 2, known) != argc || entries < 1000) {
         fprintf(stderr, "usage: memory-NAME NAME [--entries N] [--json FILE]\n");
         return 2;
     }

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/bench.h"
 #include "memo/memo.h"
@@ -95,19 +94,12 @@ static void measure(struct worker base, const char *what, int threads,
 int main(int argc, char **argv) {
     size_t keys = (size_t)1 << 20;
     FILE *json = NULL;
+    const struct bench_option known[] = {
+        {"--keys", .number = &keys}, {"--json", .file = &json}, {NULL}};
     struct worker w = {0};
-    int i, threads;
+    int threads;
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--keys") == 0) {
-            keys = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
-    if (i != argc || keys < 1000) {
+    if (bench_options(argc, argv, 1, known) != argc || keys < 1000) {
         fprintf(stderr,
                 "usage: miss [--keys N, at least 1000] [--json FILE]\n");
         return 2;

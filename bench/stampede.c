@@ -290,27 +290,20 @@ int main(int argc, char **argv) {
                          .done = PTHREAD_COND_INITIALIZER};
     struct memo_options options = {
         .size = sizeof(options), .load = load, .load_arg = &s};
-    const char *system = "memo";
+    const char *system = "memo", *key = key_names[SLOW];
     FILE *json = NULL;
+    const struct bench_option known[] = {{"--system", .text = &system},
+                                         {"--waiters", .integer = &s.waiters},
+                                         {"--key", .text = &key},
+                                         {"--load-ms", .integer = &s.load_ms},
+                                         {"--json", .file = &json},
+                                         {NULL}};
     double last_us, published_us;
     int64_t last;
     int i;
 
-    for (i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--system") == 0) {
-            system = argv[i + 1];
-        } else if (strcmp(argv[i], "--waiters") == 0) {
-            s.waiters = atoi(argv[i + 1]);
-        } else if (strcmp(argv[i], "--key") == 0) {
-            s.key = key_named(argv[i + 1]);
-        } else if (strcmp(argv[i], "--load-ms") == 0) {
-            s.load_ms = atoi(argv[i + 1]);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            break;
-        }
-    }
+    i = bench_options(argc, argv, 1, known);
+    s.key = key_named(key);
     if (strcmp(system, "condition") == 0) {
         s.get = get_condition;
     } else if (strcmp(system, "memo-async") == 0) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/load.h"
 #include "bench/subject.h"
 #include "bench/value.h"
 #include "memo/memo.h"
@@ -14,24 +15,11 @@ const char subject_about[] = "C " XSTR(MEMO_VERSION_MAJOR) "." XSTR(
 
 static struct memo *memo;
 
-static int load(void *arg, struct memo_load *l) {
-    size_t size;
-    const void *key = memo_load_key(l, &size);
-    void *value = memo_load_reserve(l, VALUE_SIZE);
-
-    (void)arg;
-    if (value == NULL) {
-        return MEMO_ENOMEM;
-    }
-    make_value(key, size, value);
-    return 0;
-}
-
 void subject_init(size_t capacity) {
     // The same growth every time.
     static const uint64_t seed[4] = {1, 2, 3, 4};
     struct memo_options options = {.size = sizeof(options),
-                                   .load = load,
+                                   .load = bench_load,
                                    .hash_seed = seed,
                                    .max_entries = capacity};
 

@@ -273,20 +273,13 @@ int main(int argc, char **argv) {
     const char *wanted = NULL;
     int rounds = 15, i, p, threads;
     size_t ops = 65536, stream;
+    const struct bench_option known[] = {{"--rounds", .integer = &rounds},
+                                         {"--ops", .number = &ops},
+                                         {"--reference", .text = &wanted},
+                                         {"--json", .file = &json},
+                                         {NULL}};
 
-    for (i = 1; i + 1 < argc && argv[i][0] == '-'; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0) {
-            rounds = atoi(argv[i + 1]);
-        } else if (strcmp(argv[i], "--ops") == 0) {
-            ops = strtoul(argv[i + 1], NULL, 10);
-        } else if (strcmp(argv[i], "--reference") == 0) {
-            wanted = argv[i + 1];
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = fopen(argv[i + 1], "a");
-        } else {
-            return usage();
-        }
-    }
+    i = bench_options(argc, argv, 1, known);
     n_programs = argc - i - 2;
     if (n_programs < 1 || n_programs > MOST_PROGRAMS || rounds < 1 ||
         rounds > MOST_ROUNDS || ops < 1) {

@@ -18,7 +18,7 @@ struct memo_ticket {
     struct memo_load *flight;
     int64_t joined_ns;     // or STARTED
     unsigned char late;    // see struct begin_step
-    unsigned char no_load;  // MEMO_WAIT_NO_LOAD
+    unsigned char depth;   // of the wait: enum begin_depth
     sync_atomic_u8 canceled;  // Atomic: 1 from the first memo_ticket_cancel()
     sync_atomic_u32 refs;     // Atomic.  ORDER(unref), as in entry.c
 };
@@ -90,11 +90,11 @@ static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
 }
 
 static void begin_to_wait(struct memo_ticket *t, const struct begin_step *begin,
-                          int no_load) {
+                          enum begin_depth depth) {
     t->flight = begin->flight;
     t->joined_ns = begin->joined_ns;
     t->late = begin->late != 0;
-    t->no_load = no_load != 0;
+    t->depth = (unsigned char)depth;
 }
 
 static void watch_and_run(struct memo_ticket *t);
@@ -105,17 +105,13 @@ static void go_again(struct memo_ticket *t, enum begin_depth depth) {
     const struct memo_load *f = t->flight;
     struct memo *m = f->shard->memo;
     struct memo_ticket *again = new_ticket(m, t->fn, t->arg);
-    struct begin_step begin;
+    struct begin_step begin =
+        memo_begin_for_(f->key, f->key_size, f->hash, depth);
 
     memo_stop_waiting_(t->flight, t->joined_ns, 0);
-    memset(&begin, 0, sizeof(begin));
-    begin.key = f->key;
-    begin.key_size = f->key_size;
-    begin.hash = f->hash;
-    begin.depth = depth;
     begin.error = again == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
     if (begin.flight != NULL && begin.entry == NULL) {
-        begin_to_wait(again, &begin, t->no_load);
+        begin_to_wait(again, &begin, (enum begin_depth)t->depth);
         SYNC_STORE(&again->refs, 1);
         watch_and_run(again);
     } else {
@@ -129,11 +125,11 @@ static void go_again(struct memo_ticket *t, enum begin_depth depth) {
 
 static void flight_is_done(struct sync_watcher *w) {
     struct memo_ticket *t = SYNC_CONTAINER(w, struct memo_ticket, done);
+    enum begin_depth depth = (enum begin_depth)t->depth;
 
-    if (t->flight->passed && t->joined_ns != STARTED) {
-        go_again(t, BEGIN_ALONE);  // load for it alone (C4)
-    } else if (memo_must_ask_again_(t->flight, t->late, NULL)) {
-        go_again(t, t->no_load ? BEGIN_JOIN : BEGIN_START);
+    if (memo_must_go_again_(t->flight, t->joined_ns == STARTED, t->late, NULL,
+                            &depth)) {
+        go_again(t, depth);
     } else {
         complete(t, 0);
     }
@@ -158,7 +154,6 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
                    const struct memo_wait *wait, memo_done_fn *done, void *arg,
                    struct memo_ticket **ticket) {
     struct memo_wait own;
-    int no_load;
     struct begin_step begin;
     struct memo_value value;
     struct memo_ticket *t;
@@ -175,7 +170,6 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
     if (memo_is_bad_key_(m, key, key_size)) {
         return MEMO_EINVAL;
     }
-    no_load = wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD);
     memset(&value, 0, sizeof(value));
     hash = hash_key(&m->seed, key, key_size);
     if (memo_find_(m, key, key_size, hash, &value, &error) == FIND_ANSWER) {
@@ -186,11 +180,7 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
     if (t == NULL) {
         return MEMO_ENOMEM;
     }
-    memset(&begin, 0, sizeof(begin));
-    begin.key = key;
-    begin.key_size = key_size;
-    begin.hash = hash;
-    begin.depth = no_load ? BEGIN_JOIN : BEGIN_START;
+    begin = memo_begin_for_(key, key_size, hash, memo_depth_of_(wait));
     error = memo_find_or_start_(m, &begin);
     if (begin.entry != NULL || begin.from != MEMO_NOWHERE) {
         memo_dealloc_(m, t, sizeof(*t));
@@ -201,7 +191,7 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
         memo_dealloc_(m, t, sizeof(*t));
         return error;
     }
-    begin_to_wait(t, &begin, no_load);
+    begin_to_wait(t, &begin, memo_depth_of_(wait));
     if (ticket != NULL) {
         *ticket = t;
     } else {

@@ -7,19 +7,18 @@
 // the key is joined, or one is started.  And how it loses its key, or who waits.
 
 void memo_leave_map_owned_(struct shard *s, struct memo_load *f) {
-    memo_flight_remove_owned_(&s->flights, f);
+    s->flights = trie_remove(s->flights, f, f->hash);
     s->n_flights--;
 }
 
-// The list of detached flights: child[0] is the next, child[1] the one before.
 static void list_detached(struct shard *s, struct memo_load *f) {
     struct memo_load *next = s->detached_flights;
 
     f->state = FLIGHT_DETACHED;
-    f->child[0] = next;
-    f->child[1] = NULL;
+    f->list.next = next;
+    f->list.before = NULL;
     if (next != NULL) {
-        next->child[1] = f;
+        next->list.before = f;
     }
     s->detached_flights = f;
 }
@@ -41,13 +40,13 @@ void memo_detach_flight_owned_(struct shard *s, struct memo_load *f) {
 }
 
 void memo_leave_list_owned_(struct shard *s, struct memo_load *f) {
-    struct memo_load *next = f->child[0], *before = f->child[1];
+    struct memo_load *next = f->list.next, *before = f->list.before;
 
     if (next != NULL) {
-        next->child[1] = before;
+        next->list.before = before;
     }
     if (before != NULL) {
-        before->child[0] = next;
+        before->list.next = next;
     } else {
         s->detached_flights = next;
     }
@@ -102,10 +101,11 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
         b->error = MEMO_EBUSY;
         return;
     }
+    f->alone = b->depth == BEGIN_ALONE;
     if (f->alone) {
         list_detached(s, f);
     } else {
-        memo_flight_insert_owned_(&s->flights, f);
+        s->flights = trie_insert(s->flights, f, f->hash);
         s->n_flights++;
     }
     if (old != NULL && !f->alone) {
@@ -183,26 +183,21 @@ static void join_or_start(struct shard *s, struct begin_step *b,
     }
 }
 
-// Begin where the key has an entry in a cache with times.  Return whether that is
-// all.
-static int begin_with(struct shard *s, struct begin_step *b, struct entry *e,
-                      enum age age, struct memo_load *f) {
+// Begin where the key has an entry.
+static void begin_with(struct shard *s, struct begin_step *b, struct entry *e,
+                       enum age age, struct memo_load *f) {
     int may_start = f == NULL && b->depth >= BEGIN_START;
 
     if (b->depth != BEGIN_REFRESH && answer_from(b, e, age, may_start)) {
-        return 1;
+        return;
     }
     if (age == AGE_PASS && b->depth == BEGIN_START) {
         b->depth = BEGIN_ALONE;
-    }
-    if (b->spare != NULL) {
-        b->spare->alone = b->depth == BEGIN_ALONE;
     }
     join_or_start(s, b, f, e);
     if (b->entry != NULL) {
         b->error = 0;  // it wasn't refreshed this time
     }
-    return 1;
 }
 
 // The flight of that key that one can join; NULL: none.  One that is outdated
@@ -263,9 +258,6 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
         memo_drop_owned_(s, place, e, MEMO_EXPIRED);
         s->expired++;
         s->written = 1;
-    }
-    if (b->spare != NULL) {
-        b->spare->alone = b->depth == BEGIN_ALONE;
     }
     join_or_start(s, b, f, NULL);
 }

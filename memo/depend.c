@@ -253,10 +253,10 @@ int memo_link_tags_(struct memo *m, struct entry **e,
 
 static int check_load(const struct memo_load *l, const void *bytes,
                       size_t size) {
-    if (l == NULL || (bytes == NULL && size != 0) || size > MEMO_KEY_MAX) {
+    if (l == NULL || memo_is_bad_name_(bytes, size)) {
         return MEMO_EINVAL;
     }
-    return SYNC_LOAD(&l->finished) != 0 ? MEMO_EALREADY : 0;
+    return memo_is_finished_(l) ? MEMO_EALREADY : 0;
 }
 
 int memo_load_add_tag(struct memo_load *l, const void *tag, size_t size) {
@@ -350,7 +350,7 @@ int memo_use_key_(struct memo *m, uint64_t hash, const void *key,
     int error = 0;
 
     for (i = 0; i < n && error == 0; i++) {
-        if (SYNC_LOAD(&flights[i]->finished) == 0) {
+        if (!memo_is_finished_(flights[i])) {
             error = link_to_key_now(flights[i],
                                     memo_key_name_(hash, key, key_size));
         }
@@ -364,7 +364,7 @@ int memo_use_value_(struct memo *m, struct memo_value *v) {
     int error = 0;
 
     for (i = 0; i < n && error == 0; i++) {
-        if (SYNC_LOAD(&flights[i]->finished) == 0) {
+        if (!memo_is_finished_(flights[i])) {
             error = link_as(flights[i], memo_pinned_entry_(v->pin));
         }
     }
@@ -379,7 +379,7 @@ int memo_use_value_(struct memo *m, struct memo_value *v) {
 int memo_invalidate_tag(struct memo *m, const void *tag, size_t size) {
     struct source_name name;
 
-    if (m == NULL || (tag == NULL && size != 0) || size > MEMO_KEY_MAX) {
+    if (memo_is_bad_key_(m, tag, size)) {
         return MEMO_EINVAL;
     }
     if (SYNC_LOAD(&m->closing)) {

@@ -52,19 +52,6 @@ void memo_flight_unref_(struct memo_load *f) {
 }
 
 // ------------------------------------------------------------------ the map
-//
-// A trie of four-way nodes, each of which is a flight, indexed by the hash two
-// bits at a time from the top: the nodes below a node share its path.  It needs
-// no memory beside the flights and is never rebuilt.  Depth is logarithmic, for
-// the hash is keyed; flights whose whole hashes are equal hang on one path, on
-// which a key is found by comparing.
-
-static unsigned branch_of(uint64_t *path) {
-    unsigned branch = (unsigned)(*path >> 62);
-
-    *path <<= 2;
-    return branch;
-}
 
 static int is_for(const struct memo_load *f, uint64_t hash, const void *key,
                   size_t key_size) {
@@ -77,51 +64,9 @@ struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
     uint64_t path = hash;
 
     while (map != NULL && !is_for(map, hash, key, key_size)) {
-        map = map->child[branch_of(&path)];
+        map = *trie_below(map, &path);
     }
     return map;
-}
-
-void memo_flight_insert_owned_(struct memo_load **map, struct memo_load *f) {
-    uint64_t path = f->hash;
-
-    while (*map != NULL) {
-        map = &(*map)->child[branch_of(&path)];
-    }
-    *map = f;
-}
-
-// Some leaf below *at: the place that holds it.
-static struct memo_load **place_of_leaf(struct memo_load **at) {
-    int i;
-
-    for (;;) {
-        struct memo_load *f = *at;
-        for (i = 0; i < 4 && f->child[i] == NULL; i++) {
-        }
-        if (i == 4) {
-            return at;
-        }
-        at = &f->child[i];
-    }
-}
-
-void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f) {
-    uint64_t path = f->hash;
-    struct memo_load **place, *leaf;
-
-    while (*map != f) {
-        map = &(*map)->child[branch_of(&path)];
-    }
-    // Any leaf below f may take its place: it shares the path to f.
-    place = place_of_leaf(map);
-    leaf = *place;
-    *place = NULL;
-    if (leaf != f) {
-        memcpy(leaf->child, f->child, sizeof(leaf->child));
-        *map = leaf;
-    }
-    memset(f->child, 0, sizeof(f->child));
 }
 
 // ------------------------------------------------------------------ the load
@@ -141,10 +86,6 @@ static void set_value(struct memo_load *l, struct entry *e) {
     l->verdict = VERDICT_VALUE;
 }
 
-static int is_finished(const struct memo_load *l) {
-    return SYNC_LOAD(&l->finished) != 0;
-}
-
 static uint64_t flags_of(const struct memo_load *l) {
     return SYNC_LOAD(&l->links) != NULL ? ENTRY_LINKED : 0;
 }
@@ -154,7 +95,7 @@ void *memo_load_reserve(struct memo_load *l, size_t size) {
     struct memo_value now = {0};
     struct entry *e;
 
-    if (l == NULL || is_finished(l)) {
+    if (l == NULL || memo_is_finished_(l)) {
         return NULL;
     }
     e = memo_entry_new_(l->shard, l->key, l->key_size, size,
@@ -182,7 +123,7 @@ int memo_load_return(struct memo_load *l, const void *data, size_t size) {
     if (l == NULL || (data == NULL && size != 0)) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     e = memo_entry_new_(l->shard, l->key, l->key_size, size,
@@ -209,7 +150,7 @@ int memo_load_adopt(struct memo_load *l, void *data, size_t size,
     if (l == NULL || (data == NULL && size != 0)) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     e = memo_entry_adopting_new_(l->shard, l->key, l->key_size, &adopted,
@@ -225,7 +166,7 @@ int memo_load_set_weight(struct memo_load *l, uint32_t weight) {
     if (l == NULL) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->weight = weight;
@@ -247,7 +188,7 @@ int memo_load_on_cancel(struct memo_load *l, memo_cancel_fn *fn, void *arg) {
     if (l == NULL || fn == NULL) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l) || l->cancel_fn != NULL) {
+    if (memo_is_finished_(l) || l->cancel_fn != NULL) {
         return MEMO_EALREADY;
     }
     l->cancel_fn = fn;

@@ -66,7 +66,7 @@ static void for_each_in_map(struct memo_load *f,
 
     if (f != NULL) {
         fn(f);
-        for (i = 0; i < 4; i++) {
+        for (i = 0; i < TRIE_WAYS; i++) {
             for_each_in_map(f->child[i], fn);
         }
     }
@@ -74,7 +74,7 @@ static void for_each_in_map(struct memo_load *f,
 
 static void for_each_in_list(struct memo_load *f,
                              void (*fn)(struct memo_load *f)) {
-    for (; f != NULL; f = f->child[0]) {
+    for (; f != NULL; f = f->list.next) {
         fn(f);
     }
 }
@@ -223,8 +223,8 @@ static struct memo_load *take_flight(struct memo *m) {
     sync_mutex_lock(&forks_mu);
     f = SYNC_LOAD(&m->left_behind);
     if (f != NULL) {
-        SYNC_STORE(&m->left_behind, f->child[0]);
-        f->child[0] = NULL;
+        SYNC_STORE(&m->left_behind, f->list.next);
+        f->list.next = NULL;
     }
     sync_mutex_unlock(&forks_mu);
     return f;

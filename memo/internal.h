@@ -15,7 +15,8 @@
 //     victim.c       its queues, and what goes first of its main part
 //     names.c/.h     what queues are made of
 //     ghost.c/.h     what is remembered of evicted keys
-//     flight.c       one load in progress, and the map of them
+//     flight.c       one load in progress
+//     trie.h         the map of them, and of sources
 //     table.c/.h     resident entries; lock-free readers
 //     entry.c        one result: made, pinned, counted, destroyed
 //     link.c/.h      tags, and keys that others depend on; links to them
@@ -32,6 +33,7 @@
 
 #include "memo/hash.h"
 #include "memo/memo.h"
+#include "memo/trie.h"
 #include "sync/annotate.h"
 #include "sync/atomic.h"
 #include "sync/event.h"
@@ -325,6 +327,14 @@ struct dates {
 };
 
 struct memo_load {
+    // Owned by the shard's owner.
+    union {
+        void *child[TRIE_WAYS];  // ATTACHED: the map, see trie.h
+        struct {
+            struct memo_load *next, *before;
+        } list;  // DETACHED; ENDED before its time: next
+    };
+
     // Const after init.
     struct shard *shard;
     uint64_t hash;
@@ -342,8 +352,6 @@ struct memo_load {
     struct sync_link running;  // while runs: on its shard's list
     uint64_t began;            // by the clock of sources; const once it runs
     uint64_t checked;          // by that clock: when it was not outdated
-    struct memo_load *child[4];  // ATTACHED: the map, see flight.c; DETACHED:
-                                 // next and previous on the list
     enum flight_state state;
     int runs;     // its load has not ended
     int excused;  // memo_close() doesn't wait for it
@@ -392,6 +400,11 @@ struct memo_load {
     unsigned char key[];  // Const after init; a zero byte follows it.
 };
 
+// Whether memo_load_finish() has been called: nothing more may be said of it.
+SYNC_INLINE int memo_is_finished_(const struct memo_load *f) {
+    return SYNC_LOAD(&f->finished) != 0;
+}
+
 // Whether f has an old value in hand, not only a marker.
 int memo_has_old_(const struct memo_load *f);
 
@@ -408,11 +421,9 @@ SYNC_INLINE int memo_is_inherited_(const struct memo_load *f) {
     return SYNC_UNLIKELY(f->n_forks != memo_n_forks_());
 }
 
-// The map of a shard's flights, rooted at *map.
+// The flight of that key on a shard's map of them; NULL: none.
 struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
                                           const void *key, size_t key_size);
-void memo_flight_insert_owned_(struct memo_load **map, struct memo_load *f);
-void memo_flight_remove_owned_(struct memo_load **map, struct memo_load *f);
 
 // ------------------------------------------------------------------ table
 
@@ -797,6 +808,21 @@ struct begin_step {
 };
 void memo_begin_owned_(struct shard *s, void *begin_step);
 
+SYNC_INLINE struct begin_step memo_begin_for_(const void *key, size_t key_size,
+                                              uint64_t hash,
+                                              enum begin_depth depth) {
+    struct begin_step b = {
+        .key = key, .key_size = key_size, .hash = hash, .depth = depth};
+
+    return b;
+}
+
+// How deep a wait goes.
+SYNC_INLINE enum begin_depth memo_depth_of_(const struct memo_wait *wait) {
+    return wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD) ? BEGIN_JOIN
+                                                             : BEGIN_START;
+}
+
 // Whether an entry is what its key has.
 struct resident_step {
     const struct entry *entry;
@@ -881,7 +907,15 @@ void memo_check_sources_(struct memo *m);
 
 // ------------------------------------------------------------------ loads
 
-int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size);
+// Whether that is no key, nor a tag.
+SYNC_INLINE int memo_is_bad_name_(const void *bytes, size_t size) {
+    return (bytes == NULL && size != 0) || size > MEMO_KEY_MAX;
+}
+
+SYNC_INLINE int memo_is_bad_key_(const struct memo *m, const void *key,
+                                 size_t key_size) {
+    return m == NULL || memo_is_bad_name_(key, key_size);
+}
 
 // A public struct of more bytes is none, but garbage.
 #define STRUCT_MOST 4096
@@ -894,7 +928,9 @@ int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
 
 // Have *wait, which may be NULL, point to a copy in *own; or return MEMO_EINVAL.
 int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own);
-int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n);
+
+// Whether some of them are no keys, nor tags.
+int memo_are_bad_names_(const struct memo_bytes names[], size_t n);
 
 // Look for a resident answer, counting it: a value in *out, or an error that is
 // kept.  Or there is nothing; or only the owner can tell.  No lock.
@@ -928,10 +964,17 @@ void memo_queue_behind_(struct memo_load *f, struct memo_load *before);
 size_t memo_running_loads_(const struct memo *m,
                            struct memo_load *const **flights);
 
-// Whether f's result won't do: for who joined late, since it turned out to be
-// outdated, maybe by a change before he came (I1); or for a strict caller (I2).
-SYNC_INLINE int memo_must_ask_again_(const struct memo_load *f, int late,
-                                     const struct memo_wait *wait) {
+// Whether the result of f, which is done, isn't for who has waited for it, so that
+// he must begin again, as *depth says then: it was made for who started f alone
+// (C4); or it turned out to be outdated, maybe by a change before he joined late
+// (I1); or it is detached and he won't have that (I2).
+SYNC_INLINE int memo_must_go_again_(const struct memo_load *f, int started,
+                                    int late, const struct memo_wait *wait,
+                                    enum begin_depth *depth) {
+    if (f->passed && !started) {
+        *depth = BEGIN_ALONE;
+        return 1;
+    }
     return (late && f->outdated) ||
            (f->detached && wait != NULL && (wait->flags & MEMO_WAIT_STRICT));
 }

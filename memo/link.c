@@ -211,14 +211,7 @@ static struct stripe *stripe_of(struct sources *all, uint64_t hash) {
 
 // ------------------------------------------------------------------ the map
 //
-// Of a stripe: a trie like that of a shard's flights, see flight.c.
-
-static unsigned way_of(uint64_t *path) {
-    unsigned way = (unsigned)(*path >> 62);
-
-    *path <<= 2;
-    return way;
-}
+// Of a stripe: memo/trie.h.
 
 static struct source *find_locked(struct stripe *t,
                                   const struct source_name *name)
@@ -228,55 +221,9 @@ static struct source *find_locked(struct stripe *t,
 
     sync_mutex_assert_held(&t->mu);
     while (at != NULL && !has_name(at, name)) {
-        at = at->child[way_of(&path)];
+        at = *trie_below(at, &path);
     }
     return at;
-}
-
-static void insert_locked(struct stripe *t, struct source *source)
-    SYNC_REQUIRES(&t->mu) {
-    struct source **at = &t->map;
-    uint64_t path = source->hash;
-
-    sync_mutex_assert_held(&t->mu);
-    while (*at != NULL) {
-        at = &(*at)->child[way_of(&path)];
-    }
-    *at = source;
-}
-
-// Some leaf at or below *at: the place that holds it.
-static struct source **leaf_below(struct source **at) {
-    int i = 0;
-
-    while (i < 4) {
-        struct source **below = &(*at)->child[i];
-        if (*below == NULL) {
-            i++;
-        } else {
-            at = below;
-            i = 0;
-        }
-    }
-    return at;
-}
-
-static void remove_locked(struct stripe *t, struct source *source)
-    SYNC_REQUIRES(&t->mu) {
-    struct source **at = &t->map, **place, *leaf;
-    uint64_t path = source->hash;
-
-    sync_mutex_assert_held(&t->mu);
-    while (*at != source) {
-        at = &(*at)->child[way_of(&path)];
-    }
-    place = leaf_below(at);
-    leaf = *place;
-    *place = NULL;
-    if (leaf != source) {
-        memcpy(leaf->child, source->child, sizeof(leaf->child));
-        *at = leaf;
-    }
 }
 
 // ------------------------------------------------------------------ changes
@@ -508,7 +455,7 @@ static struct source *find_or_put(struct memo *m, struct sources *all,
         (void)SYNC_ADD(&source->refs, 1);
     } else if (spare != NULL) {
         SYNC_STORE(&spare->changed, remembered_locked(t, name));
-        insert_locked(t, spare);
+        t->map = trie_insert(t->map, spare, spare->hash);
         t->n_sources++;
         t->bytes += memo_good_size_(m, source_size(name->size));
         source = spare;
@@ -551,7 +498,7 @@ static int drop_last_locked(struct memo *m, struct stripe *t,
         return 0;
     }
     changed = SYNC_LOAD(&source->changed);
-    remove_locked(t, source);
+    t->map = trie_remove(t->map, source, source->hash);
     t->n_sources--;
     t->bytes -= memo_good_size_(m, source_size(source->size));
     if (changed > SYNC_LOAD(&source->all->oldest_load)) {
@@ -712,7 +659,7 @@ static void look_at_source(struct memo *m, struct source *source,
     found->sound &= SYNC_LOAD(&source->refs) != 0;
     found->sound &=
         SYNC_LOAD(&source->changed) <= SYNC_LOAD(&source->all->clock);
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < TRIE_WAYS; i++) {
         look_at_source(m, source->child[i], found);
     }
 }

@@ -13,6 +13,7 @@
 #define MEMO_MEMO_LINK_H_
 
 #include "memo/internal.h"
+#include "memo/trie.h"
 
 enum source_kind { SOURCE_TAG = 0, SOURCE_KEY = 1 };
 
@@ -21,7 +22,7 @@ struct sources;
 
 // A tag or a key that is in use: by entries, and by loads in progress.
 struct source {
-    struct source *child[4];  // Guarded by mu of its stripe: the map, see link.c
+    void *child[TRIE_WAYS];  // Guarded by mu of its stripe: see trie.h
 
     // Const after init.
     struct sources *all;

@@ -3,8 +3,6 @@
 #include "memo/stats.h"
 #include "memo/table.h"
 
-#include <string.h>
-
 // The concurrent non-blocking cache (A. Donovan, B. Kernighan, "The Go
 // Programming Language", 9.7): find the value, or wait for who is making it, or
 // make it, and tell everybody.
@@ -21,17 +19,6 @@ static void drop_flight(struct memo_load **f);
 static int may_leave(const struct memo_wait *wait) {
     return wait != NULL && (wait->deadline_ns != 0 || wait->note != NULL ||
                             wait->soft_deadline_ns != 0);
-}
-
-// Whether the result of f isn't for who has waited for it: it was made for another
-// alone (C4), or is out of date and he won't have that.
-static int must_go_again(const struct memo_load *f, struct begin_step *begin,
-                         const struct memo_wait *wait) {
-    if (f->passed && !begin->started) {
-        begin->depth = BEGIN_ALONE;
-        return 1;
-    }
-    return memo_must_ask_again_(f, begin->late, wait);
 }
 
 // The whole idea, in one function.  The key was not among the resident values.
@@ -60,7 +47,8 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
         return memo_hand_out_old_(f, out);
     }
     if (error == 0) {
-        *again = must_go_again(f, begin, wait);
+        *again = memo_must_go_again_(f, begin->started, begin->late, wait,
+                                     &begin->depth);
         error = memo_hand_out_(f, begin->started, out);
     }
     return error;
@@ -80,11 +68,8 @@ static int get_or_load(struct memo *m, const void *key, size_t key_size,
         0) {
         return memo_answer_(m, out);
     }
-    return memo_load_as_(m, key, key_size, hash,
-                         wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD)
-                             ? BEGIN_JOIN
-                             : BEGIN_START,
-                         wait, out);
+    return memo_load_as_(m, key, key_size, hash, memo_depth_of_(wait), wait,
+                         out);
 }
 
 int memo_get_slow_(struct memo *m, const void *key, size_t key_size,
@@ -105,12 +90,7 @@ int memo_load_as_(struct memo *m, const void *key, size_t key_size,
     int again, error;
 
     do {
-        struct begin_step begin;
-        memset(&begin, 0, sizeof(begin));
-        begin.key = key;
-        begin.key_size = key_size;
-        begin.hash = hash;
-        begin.depth = depth;
+        struct begin_step begin = memo_begin_for_(key, key_size, hash, depth);
         error = find_or_load(m, &begin, wait, out, &again);
         if (again) {
             memo_release(out);

@@ -159,14 +159,10 @@ struct miss {
 static void claim(struct memo *m, const struct memo_bytes *key,
                   const struct memo_wait *wait, struct miss *miss,
                   struct memo_value *out, int *error) {
-    int no_load = wait != NULL && (wait->flags & MEMO_WAIT_NO_LOAD);
-    struct begin_step begin;
+    struct begin_step begin = memo_begin_for_(
+        key->data, key->size, hash_key(&m->seed, key->data, key->size),
+        memo_depth_of_(wait));
 
-    memset(&begin, 0, sizeof(begin));
-    begin.key = key->data;
-    begin.key_size = key->size;
-    begin.hash = hash_key(&m->seed, key->data, key->size);
-    begin.depth = no_load ? BEGIN_JOIN : BEGIN_START;
     *error = memo_find_or_start_(m, &begin);
     miss->flight = begin.flight;
     miss->started = begin.started;
@@ -178,6 +174,10 @@ static void claim(struct memo *m, const struct memo_bytes *key,
     } else if (*error != 0) {
         out->from = begin.from;
     }
+}
+
+static int is_to_run(const struct miss *miss) {
+    return miss->started && !miss->ran;
 }
 
 // What is given back however the loads end.
@@ -196,7 +196,7 @@ static void end_bulk(struct bulk *b) {
     size_t i;
 
     for (i = 0; i < b->n; i++) {
-        if (b->misses[i].started && !b->misses[i].ran) {
+        if (is_to_run(&b->misses[i])) {
             memo_queue_behind_(b->misses[i].flight, NULL);
         }
     }
@@ -205,7 +205,7 @@ static void end_bulk(struct bulk *b) {
         if (miss->flight == NULL) {
             continue;
         }
-        if (miss->started && !miss->ran) {
+        if (is_to_run(miss)) {
             (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
         }
         memo_flight_unref_(miss->flight);
@@ -241,7 +241,7 @@ static void queue_claimed(struct bulk *b) {
 
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
-        if (miss->started && !miss->ran) {
+        if (is_to_run(miss)) {
             if (before != NULL) {
                 memo_queue_behind_(miss->flight, before);
             }
@@ -256,15 +256,11 @@ static void hand_over_refreshes(struct bulk *b) {
 
     for (i = 0; i < b->n && b->memo->executor.submit != NULL; i++) {
         struct miss *miss = &b->misses[i];
-        if (miss->started && miss->refreshes) {
+        if (is_to_run(miss) && miss->refreshes) {
             miss->ran = 1;
             memo_run_load_(miss->flight, 1);
         }
     }
-}
-
-static int is_to_run(const struct miss *miss) {
-    return miss->flight != NULL && miss->started && !miss->ran;
 }
 
 // One after the other.  A load may close the cache: then it isn't worth while to
@@ -315,6 +311,7 @@ static void load_claimed(struct bulk *b) {
 static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
                           const struct miss *miss, const struct memo_wait *wait,
                           struct memo_value *out, int *error) {
+    enum begin_depth depth = memo_depth_of_(wait);
     struct memo_load *f = miss->flight;
 
     if (f == NULL || miss->refreshes) {
@@ -324,11 +321,10 @@ static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
     memo_stop_waiting_(f, miss->joined_ns, *error != 0);
     if (*error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
         *error = memo_hand_out_old_(f, out);
-    } else if (*error == 0 && f->passed && !miss->started) {
-        *error = memo_load_as_(m, key->data, key->size, f->hash, BEGIN_ALONE,
-                               wait, out);
-    } else if (*error == 0 && memo_must_ask_again_(f, miss->late, wait)) {
-        *error = memo_get_slow_(m, key->data, key->size, f->hash, wait, out);
+    } else if (*error == 0 && memo_must_go_again_(f, miss->started, miss->late,
+                                                  wait, &depth)) {
+        *error = memo_load_as_(m, key->data, key->size, f->hash, depth, wait,
+                               out);
     } else if (*error == 0) {
         *error = memo_hand_out_(f, miss->started, out);
     }
@@ -383,16 +379,15 @@ static void use_values(struct memo *m, struct memo_value out[], size_t n,
     }
 }
 
-int memo_are_bad_bytes_(const struct memo_bytes bytes[], size_t n) {
+int memo_are_bad_names_(const struct memo_bytes names[], size_t n) {
     size_t i;
     int bad = 0;
 
-    if (bytes == NULL) {
+    if (names == NULL) {
         return n != 0;
     }
     for (i = 0; i < n; i++) {
-        bad |= (bytes[i].data == NULL) & (bytes[i].size != 0);
-        bad |= bytes[i].size > MEMO_KEY_MAX;
+        bad |= memo_is_bad_name_(names[i].data, names[i].size);
     }
     return bad;
 }
@@ -412,7 +407,7 @@ int memo_get_many(struct memo *m, const struct memo_bytes keys[], size_t n,
     size_t i;
 
     if (m == NULL || (n != 0 && (out == NULL || errors == NULL)) ||
-        memo_take_wait_(&wait, &own) != 0 || memo_are_bad_bytes_(keys, n)) {
+        memo_take_wait_(&wait, &own) != 0 || memo_are_bad_names_(keys, n)) {
         return refuse_many(out, n, MEMO_EINVAL);
     }
     if (m->depend_auto && use_keys(m, keys, n) != 0) {

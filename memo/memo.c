@@ -9,11 +9,6 @@
 // The door: every public function on a cache checks its arguments here, and
 // hits end here.
 
-int memo_is_bad_key_(const struct memo *m, const void *key, size_t key_size) {
-    return m == NULL || (key == NULL && key_size != 0) ||
-           key_size > MEMO_KEY_MAX;
-}
-
 static SYNC_COLD int refuse(struct memo_value *out, int error) {
     if (out != NULL) {
         memset(out, 0, sizeof(*out));
@@ -184,15 +179,9 @@ int memo_get_wait(struct memo *m, const void *key, size_t key_size,
 static SYNC_COLD int find_by_owner(struct memo *m, const void *key,
                                    size_t key_size, uint64_t hash,
                                    struct memo_value *out) {
-    struct begin_step begin;
-    int error;
+    struct begin_step begin = memo_begin_for_(key, key_size, hash, BEGIN_FIND);
+    int error = memo_find_or_start_(m, &begin);
 
-    memset(&begin, 0, sizeof(begin));
-    begin.key = key;
-    begin.key_size = key_size;
-    begin.hash = hash;
-    begin.depth = BEGIN_FIND;
-    error = memo_find_or_start_(m, &begin);
     if (begin.entry != NULL) {
         memo_entry_hand_out_(begin.entry, begin.from, out);
     } else {
@@ -277,7 +266,7 @@ static int take_put(struct memo *m, const struct memo_put_options *p,
         return 0;
     }
     if (p->size != sizeof(*p) || p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
-        memo_are_bad_bytes_(p->tags, p->n_tags) ||
+        memo_are_bad_names_(p->tags, p->n_tags) ||
         (p->ttl_ns != 0 && m->timing == TIMING_NONE) ||
         (p->refresh_after_ns != 0 && m->timing != TIMING_FRESHNESS)) {
         return MEMO_EINVAL;
@@ -342,11 +331,8 @@ int memo_refresh(struct memo *m, const void *key, size_t key_size) {
     if (memo_is_bad_key_(m, key, key_size)) {
         return MEMO_EINVAL;
     }
-    memset(&begin, 0, sizeof(begin));
-    begin.key = key;
-    begin.key_size = key_size;
-    begin.hash = hash_key(&m->seed, key, key_size);
-    begin.depth = BEGIN_REFRESH;
+    begin = memo_begin_for_(key, key_size, hash_key(&m->seed, key, key_size),
+                        BEGIN_REFRESH);
     error = memo_find_or_start_(m, &begin);
     if (error == 0 && begin.started) {
         memo_run_refresh_(begin.flight);

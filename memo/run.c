@@ -193,7 +193,7 @@ static void finish_many(const struct running *r, int error) {
 
     for (i = 0; i < r->n && error != MEMO_PENDING; i++) {
         struct memo_load *f = r->flights[i];
-        int absent = error == 0 && SYNC_LOAD(&f->finished) == 0 &&
+        int absent = error == 0 && !memo_is_finished_(f) &&
                      f->making == NULL && f->verdict == VERDICT_VALUE;
         (void)memo_load_finish(f, absent ? MEMO_ENOENT : error);
     }

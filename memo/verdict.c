@@ -7,10 +7,6 @@
 // for, that there is none, that the old one still is good, that it isn't to be
 // kept.
 
-static int is_finished(const struct memo_load *l) {
-    return SYNC_LOAD(&l->finished) != 0;
-}
-
 int memo_has_old_(const struct memo_load *f) {
     uint64_t word;
 
@@ -45,7 +41,7 @@ int memo_load_set_ttl(struct memo_load *l, int64_t ttl_ns) {
     if (l == NULL || ttl_ns < 0 || l->shard->memo->timing == TIMING_NONE) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->dates.has_ttl = 1;
@@ -58,7 +54,7 @@ int memo_load_set_refresh(struct memo_load *l, int64_t refresh_after_ns) {
         l->shard->memo->timing != TIMING_FRESHNESS) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->dates.has_refresh = 1;
@@ -71,7 +67,7 @@ int memo_load_must_revalidate(struct memo_load *l) {
     if (l == NULL || l->shard->memo->timing != TIMING_FRESHNESS) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->dates.strict = 1;
@@ -79,7 +75,7 @@ int memo_load_must_revalidate(struct memo_load *l) {
 }
 
 static int set_verdict(struct memo_load *l, enum verdict verdict) {
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->verdict = verdict;
@@ -101,7 +97,7 @@ int memo_load_pass(struct memo_load *l) {
     if (l == NULL) {
         return MEMO_EINVAL;
     }
-    if (is_finished(l)) {
+    if (memo_is_finished_(l)) {
         return MEMO_EALREADY;
     }
     l->pass = 1;

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,12 +11,14 @@
 #include "fetch/fetch.h"
 #include "fetch/origin.h"
 #include "test/support/fake_clock.h"
+#include "test/support/with_origin.h"
 
 namespace {
 
 const int64_t kSecond = 1000000000;
 
-class Revalidate : public ::testing::TestWithParam<enum memo_engine> {
+class Revalidate
+    : public WithOrigin<::testing::TestWithParam<enum memo_engine>> {
    protected:
     // What a get came to.  Holds the value until the next one.
     struct Got {
@@ -32,34 +33,14 @@ class Revalidate : public ::testing::TestWithParam<enum memo_engine> {
         cache_.size = sizeof cache_;
         cache_.clock = &clock_hook_;
         cache_.engine = GetParam();
-        options_.size = sizeof options_;
+        WithOrigin::SetUp();
         options_.flags = FETCH_FRESHNESS;
-        options_.proxy = "";
         options_.cache = &cache_;
-        options_.ended = Note;
-        options_.ended_arg = this;
-        origin_ = origin_new();
-        ASSERT_NE(origin_, nullptr);
     }
 
     void TearDown() override {
         memo_release(&value_);
-        if (fetch_ != nullptr) {
-            memo_check(fetch_memo(fetch_));
-        }
-        fetch_free(fetch_);
-        origin_free(origin_);
-    }
-
-    struct fetch *fetch() {
-        if (fetch_ == nullptr) {
-            EXPECT_EQ(fetch_new(&options_, &fetch_), 0);
-        }
-        return fetch_;
-    }
-
-    std::string Url(const std::string &path) const {
-        return origin_base(origin_) + path;
+        WithOrigin::TearDown();
     }
 
     Got Get(const std::string &path, const struct memo_wait *wait = nullptr) {
@@ -98,10 +79,6 @@ class Revalidate : public ::testing::TestWithParam<enum memo_engine> {
         EXPECT_EQ(got.body, body);
     }
 
-    uint64_t Requests(const std::string &path) {
-        return origin_requests(origin_, path.c_str());
-    }
-
     uint64_t Answers(unsigned status) {
         return origin_answers(origin_, status);
     }
@@ -118,56 +95,18 @@ class Revalidate : public ::testing::TestWithParam<enum memo_engine> {
         origin_fail(origin_, path.c_str(), status);
     }
 
-    struct memo_stats Stats() {
-        struct memo_stats stats = {};
-        stats.size = sizeof stats;
-        EXPECT_EQ(memo_stats(fetch_memo(fetch()), &stats), 0);
-        return stats;
-    }
-
     // Wait until n loads have ended, and what they made is in the cache.
     void AwaitLoads(size_t n) {
-        for (;;) {
-            {
-                std::lock_guard<std::mutex> lock(mu_);
-                if (ended_.size() >= n && Stats().flights == 0) {
-                    return;
-                }
-            }
+        while (ended().size() < n || Stats().flights != 0) {
             std::this_thread::yield();
         }
-    }
-
-    std::vector<struct fetch_load> ended() {
-        std::lock_guard<std::mutex> lock(mu_);
-        return ended_;
-    }
-
-    // The page of size bytes after it was changed n times.
-    static std::string Page(size_t size, size_t n = 0) {
-        std::string page(size, ' ');
-        for (size_t i = 0; i < size; i++) {
-            page[i] = origin_byte(i + n);
-        }
-        return page;
     }
 
     FakeClock clock_;
     struct memo_clock clock_hook_ = {};
     struct memo_options cache_ = {};
-    struct fetch_options options_ = {};
-    struct origin *origin_ = nullptr;
-    struct fetch *fetch_ = nullptr;
 
    private:
-    static void Note(void *arg, const struct fetch_load *load) {
-        Revalidate *self = static_cast<Revalidate *>(arg);
-        std::lock_guard<std::mutex> lock(self->mu_);
-        self->ended_.push_back(*load);
-    }
-
-    std::mutex mu_;
-    std::vector<struct fetch_load> ended_;
     struct memo_value value_ = {};
 };
 
@@ -287,11 +226,11 @@ TEST_P(Revalidate, WhatHasntChangedStaysTheSameObject) {
     EXPECT_EQ(Answers(200), 3u);
     EXPECT_EQ(Stats().not_modified, 15u);
     EXPECT_EQ(origin_bytes(origin_), 15000u);
-    EXPECT_EQ(ended()[0].not_modified, 0u);
-    EXPECT_EQ(ended()[1].not_modified, 1u);
-    EXPECT_EQ(ended()[1].status, 304);
-    EXPECT_EQ(ended()[1].error, 0);
-    EXPECT_EQ(ended()[1].body_bytes, 0u);
+    EXPECT_EQ(ended()[0].load.not_modified, 0u);
+    EXPECT_EQ(ended()[1].load.not_modified, 1u);
+    EXPECT_EQ(ended()[1].load.status, 304);
+    EXPECT_EQ(ended()[1].load.error, 0);
+    EXPECT_EQ(ended()[1].load.body_bytes, 0u);
 }
 
 TEST_P(Revalidate, WhatHasChangedIsReplaced) {
@@ -421,7 +360,7 @@ TEST_P(Revalidate, RedirectsAreFollowedWithConditions) {
     EXPECT_EQ(again.data, first.data);
     EXPECT_EQ(Answers(302), 2u);
     EXPECT_EQ(Answers(304), 1u);
-    EXPECT_EQ(ended()[1].redirects, 1u);
+    EXPECT_EQ(ended()[1].load.redirects, 1u);
 }
 
 TEST_P(Revalidate, A304OfAnotherPageIsNoAnswer) {
@@ -434,7 +373,7 @@ TEST_P(Revalidate, A304OfAnotherPageIsNoAnswer) {
     EXPECT_EQ(Answers(304), 1u);
     EXPECT_EQ(Requests("/etag/70/b"), 2u);
     ASSERT_EQ(ended().size(), 2u);
-    EXPECT_EQ(ended()[1].not_modified, 0u);
+    EXPECT_EQ(ended()[1].load.not_modified, 0u);
     clock_.Advance(1);
     ExpectGot(Get("/page/1/from"), MEMO_LOADED, Page(70));
     EXPECT_EQ(Answers(304), 2u);
@@ -519,12 +458,12 @@ TEST_P(Revalidate, ServersMayLetAnOldResponseStandInForErrors) {
     Got stale = Get(path);
     ExpectGot(stale, MEMO_STALE, Page(50));
     EXPECT_EQ(stale.data, first.data);
-    EXPECT_EQ(ended()[1].error, 503);
-    EXPECT_EQ(ended()[1].stale, 1u);
+    EXPECT_EQ(ended()[1].load.error, 503);
+    EXPECT_EQ(ended()[1].load.stale, 1u);
     clock_.Advance(1);
     // A failure makes nothing young.
     EXPECT_EQ(Get(path).error, 503);
-    EXPECT_EQ(ended()[2].stale, 0u);
+    EXPECT_EQ(ended()[2].load.stale, 0u);
     Fail(path, 0);
     ExpectGot(Get(path), MEMO_LOADED, Page(50));
 }
@@ -559,7 +498,7 @@ TEST_P(Revalidate, UnlessAllowedAnErrorIsTheAnswer) {
     Fail(path, 500);
     clock_.Advance(10 * kSecond);
     EXPECT_EQ(Get(path).error, 500);
-    EXPECT_EQ(ended()[1].stale, 0u);
+    EXPECT_EQ(ended()[1].load.stale, 0u);
 }
 
 TEST_P(Revalidate, ServersMayForbidIt) {

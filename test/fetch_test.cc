@@ -12,7 +12,6 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +19,7 @@
 #include "fetch/origin.h"
 #include "sync/clock.h"
 #include "sync/note.h"
+#include "test/support/with_origin.h"
 
 namespace {
 
@@ -37,43 +37,8 @@ enum {
 
 const int64_t kMillisecond = 1000000;
 
-// What options.ended was told.
-struct Ended {
-    std::string url, text;
-    struct fetch_load load;
-};
-
-class Fetch : public ::testing::Test {
+class Fetch : public WithOrigin<::testing::Test> {
    protected:
-    void SetUp() override {
-        options_.size = sizeof options_;
-        options_.proxy = "";
-        options_.ended = Note;
-        options_.ended_arg = this;
-        origin_ = origin_new();
-        ASSERT_NE(origin_, nullptr);
-    }
-
-    void TearDown() override {
-        if (fetch_ != nullptr) {
-            memo_check(fetch_memo(fetch_));
-        }
-        fetch_free(fetch_);
-        origin_free(origin_);
-    }
-
-    // The fetch under test, made with options_ when first asked for.
-    struct fetch *fetch() {
-        if (fetch_ == nullptr) {
-            EXPECT_EQ(fetch_new(&options_, &fetch_), 0);
-        }
-        return fetch_;
-    }
-
-    std::string Url(const std::string &path) const {
-        return origin_base(origin_) + path;
-    }
-
     // Get url and return the error; the body, if there is one, in *body.
     int Get(const std::string &url, std::string *body = nullptr) {
         struct memo_value v;
@@ -90,45 +55,6 @@ class Fetch : public ::testing::Test {
         memo_release(&v);
         return error;
     }
-
-    uint64_t Requests(const std::string &path) {
-        return origin_requests(origin_, path.c_str());
-    }
-
-    struct memo_stats Stats() {
-        struct memo_stats stats = {};
-        stats.size = sizeof stats;
-        EXPECT_EQ(memo_stats(fetch_memo(fetch()), &stats), 0);
-        return stats;
-    }
-
-    std::vector<Ended> ended() {
-        std::lock_guard<std::mutex> lock(mu_);
-        return ended_;
-    }
-
-    static std::string Page(size_t size) {
-        std::string page(size, ' ');
-        for (size_t i = 0; i < size; i++) {
-            page[i] = origin_byte(i);
-        }
-        return page;
-    }
-
-    struct fetch_options options_ = {};
-    struct origin *origin_ = nullptr;
-    struct fetch *fetch_ = nullptr;
-
-   private:
-    static void Note(void *arg, const struct fetch_load *load) {
-        Fetch *self = static_cast<Fetch *>(arg);
-        std::lock_guard<std::mutex> lock(self->mu_);
-        self->ended_.push_back(
-            {std::string(load->url, load->url_size), load->text, *load});
-    }
-
-    std::mutex mu_;
-    std::vector<Ended> ended_;
 };
 
 void Until(const std::function<bool()> &is_true) {

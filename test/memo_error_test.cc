@@ -276,12 +276,12 @@ TEST_P(Backoff, InvalidationEndsIt) {
 
 // So does asking for it.
 TEST_P(Backoff, RefreshTriesAtOnce) {
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) { return self->loads == 1 ? 42 : Return(l, "v"); },
+        [](TimedCache &self, memo_load *l) {
+            return self.loads == 1 ? 42 : Return(l, "v");
+        },
         BackOff(10 * kSecond));
-    self = &cache;
 
     cache.Get("k");
     EXPECT_EQ(memo_refresh(cache, "k", 1), 0);
@@ -320,17 +320,15 @@ TEST_P(Backoff, ACanceledProbeLetsOthersTry) {
 TEST_P(Pass, WaitersLoadInParallel) {
     const int kWaiters = 8;
     Gate first, all;
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            int n = self->loads;
+        [&](TimedCache &self, memo_load *l) {
+            int n = self.loads;
             EXPECT_EQ(memo_load_pass(l), 0);
             (n == 1 ? first : all).Wait();
             return Return(l, std::to_string(n));
         },
         [](memo_options *) {});
-    self = &cache;
     std::atomic<int> loaded{0};
     std::vector<std::unique_ptr<Thread>> threads;
 
@@ -357,11 +355,10 @@ TEST_P(Pass, WaitersLoadInParallel) {
 // The verdict is remembered: nobody waits for anybody.
 TEST_P(Pass, IsRememberedForItsTime) {
     Gate gate;
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            int n = self->loads;
+        [&](TimedCache &self, memo_load *l) {
+            int n = self.loads;
             EXPECT_EQ(memo_load_pass(l), 0);
             if (n == 2 || n == 3) {
                 gate.Wait();
@@ -369,7 +366,6 @@ TEST_P(Pass, IsRememberedForItsTime) {
             return Return(l, std::to_string(n));
         },
         [](memo_options *o) { o->pass_ttl_ns = 10 * kSecond; });
-    self = &cache;
 
     EXPECT_EQ(cache.GetPlain("k"), Loaded("1"));
     EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
@@ -426,11 +422,10 @@ TEST_P(Pass, AsynchronousAndBulkWaitersLoadTheirOwn) {
 // A bulk get that has joined loads for itself, too.
 TEST_P(Pass, ABulkWaiterLoadsItsOwn) {
     Gate gate;
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            int n = self->loads;
+        [&](TimedCache &self, memo_load *l) {
+            int n = self.loads;
             EXPECT_EQ(memo_load_pass(l), 0);
             if (n == 1) {
                 gate.Wait();
@@ -438,7 +433,6 @@ TEST_P(Pass, ABulkWaiterLoadsItsOwn) {
             return Return(l, std::to_string(n));
         },
         [](memo_options *) {});
-    self = &cache;
 
     Thread starter([&] { EXPECT_EQ(cache.Get("k"), Loaded("1")); });
     Await([&] { return gate.Waiting() == 1; });
@@ -456,17 +450,15 @@ TEST_P(Pass, ABulkWaiterLoadsItsOwn) {
 }
 
 TEST_P(Pass, DropsWhatWasThere) {
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            if (self->loads > 1) {
+        [&](TimedCache &self, memo_load *l) {
+            if (self.loads > 1) {
                 EXPECT_EQ(memo_load_pass(l), 0);
             }
-            return Return(l, std::to_string(self->loads));
+            return Return(l, std::to_string(self.loads));
         },
         [](memo_options *o) { o->refresh_after_ns = kSecond; });
-    self = &cache;
 
     cache.Get("k");
     cache.clock.Advance(kSecond);

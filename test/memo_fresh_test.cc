@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,62 +19,6 @@ MEMO_SUITE(StaleIfError);
 MEMO_SUITE(SoftDeadline);
 MEMO_SUITE(RefreshNow);
 MEMO_SUITE(EarlyRefresh);
-
-// A timed cache whose loads the test finishes, in any order.
-class LaterCache : public TimedCache {
-   public:
-    LaterCache(const Config &config, Tweak tweak)
-        : TimedCache(
-              config,
-              [this](memo_load *l) {
-                  if (at_once) {
-                      return at_once(l);
-                  }
-                  last = l;
-                  all.push_back(l);
-                  return int{MEMO_PENDING};
-              },
-              tweak) {
-    }
-
-    // Make key resident.
-    void Fill(const std::string &key, const std::string &bytes) {
-        at_once = [bytes](memo_load *l) { return Return(l, bytes); };
-        EXPECT_EQ(Get(key), Loaded(bytes));
-        at_once = nullptr;
-    }
-
-    void Finish(const std::string &bytes) {
-        memo_load *l = last.exchange(nullptr);
-        ASSERT_NE(l, nullptr);
-        EXPECT_EQ(Return(l, bytes), 0);
-        EXPECT_EQ(memo_load_finish(l, 0), 0);
-    }
-
-    void Fail(int error) {
-        memo_load *l = last.exchange(nullptr);
-        ASSERT_NE(l, nullptr);
-        EXPECT_EQ(memo_load_finish(l, error), 0);
-    }
-
-    // Those that are running; for tests with one thread.
-    void FinishAll() {
-        for (memo_load *l : all) {
-            EXPECT_EQ(memo_load_finish(l, 1), 0);
-        }
-    }
-
-    std::atomic<memo_load *> last{nullptr};
-    std::vector<memo_load *> all;
-    LoadFunction at_once;
-};
-
-auto RefreshAfter(int64_t refresh_ns, int64_t ttl_ns = 0) {
-    return [=](memo_options *o) {
-        o->refresh_after_ns = refresh_ns;
-        o->ttl_ns = ttl_ns;
-    };
-}
 
 // T3
 TEST_P(Refresh, TheFirstPastItsTimeStartsOneAndAllGetTheOldValue) {
@@ -146,12 +88,12 @@ TEST_P(Refresh, RunInTheCallersThreadAnswersWithItsResult) {
 
 // And if that fails, has the old one.
 TEST_P(Refresh, FailingInTheCallersThreadAnswersWithTheOldValue) {
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) { return self->loads > 1 ? 7 : Return(l, "old"); },
+        [](TimedCache &self, memo_load *l) {
+            return self.loads > 1 ? 7 : Return(l, "old");
+        },
         RefreshAfter(kSecond));
-    self = &cache;
 
     EXPECT_EQ(cache.Get("k"), Loaded("old"));
     cache.clock.Advance(kSecond);
@@ -194,11 +136,10 @@ TEST_P(Refresh, NotModifiedOfWhatWasEvicted) {
 
 TEST_P(Refresh, OfManyRunsOnTheExecutorToo) {
     Gate gate;
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            if (self->loads >= 2) {
+        [&](TimedCache &self, memo_load *l) {
+            if (self.loads >= 2) {
                 gate.Wait();
             }
             return Return(l, KeyOf(l));
@@ -207,7 +148,6 @@ TEST_P(Refresh, OfManyRunsOnTheExecutorToo) {
             o->refresh_after_ns = kSecond;
             o->threads = 1;
         });
-    self = &cache;
     memo_bytes key = {"k", 1};
     memo_value v;
     int error;
@@ -222,20 +162,18 @@ TEST_P(Refresh, OfManyRunsOnTheExecutorToo) {
 
 TEST_P(Refresh, RunsOnTheExecutor) {
     Gate gate;
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            if (self->loads == 2) {
+        [&](TimedCache &self, memo_load *l) {
+            if (self.loads == 2) {
                 gate.Wait();
             }
-            return Return(l, std::to_string(self->loads));
+            return Return(l, std::to_string(self.loads));
         },
         [](memo_options *o) {
             o->refresh_after_ns = kSecond;
             o->threads = 1;
         });
-    self = &cache;
 
     EXPECT_EQ(cache.Get("k"), Loaded("1"));
     cache.clock.Advance(kSecond);
@@ -862,18 +800,16 @@ TEST_P(RefreshNow, MindsTheLimits) {
 TEST_P(EarlyRefresh, IsTheEarlierTheDearerTheLoad) {
     const int kKeys = 4000;
     const int64_t kCost = kSecond;
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            self->clock.Advance(kCost);
+        [&](TimedCache &self, memo_load *l) {
+            self.clock.Advance(kCost);
             return Return(l, "v");
         },
         [](memo_options *o) {
             o->ttl_ns = 1000000 * kSecond;
             o->flags = MEMO_EARLY_REFRESH;
         });
-    self = &cache;
 
     for (int i = 0; i < kKeys; i++) {
         // At the same time, as seen by the clock.

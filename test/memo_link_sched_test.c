@@ -1,10 +1,6 @@
 // Tags and dependencies on the scheduler: whatever is changed while a load is at
 // it, no call that begins afterwards gets what was made before (I1, D1).
-#include <string.h>
-
-#include "memo/memo.h"
-#include "sync/pin.h"
-#include "test/support/sched_cases.h"
+#include "test/support/memo_sched.h"
 
 const char sched_suite[] = "MemoLinkSched";
 
@@ -17,26 +13,6 @@ struct scene {
     int made_before;      // whether these keys are resident at first
     uint64_t seed;        // says in which of two shards a key is
 };
-
-static struct memo *memo;
-static sync_atomic_u32 n_users;  // who takes it to zero frees the cache
-static sync_atomic_u32 epoch;
-
-static void *alloc(void *state, size_t size) {
-    (void)state;
-    return sync_alloc(size);
-}
-
-static void release(void *state, void *p, size_t size) {
-    (void)state;
-    (void)size;
-    sync_free(p);
-}
-
-static int64_t now(void *state) {
-    (void)state;
-    return sync_clock_now_ns();
-}
 
 // "leaf" and "early" and "late" are the epoch in which their load began; the latter
 // two with a tag, added before the value or after.  "made" is made from "leaf",
@@ -71,31 +47,12 @@ static int load(void *arg, struct memo_load *l) {
     return error;
 }
 
-static uint32_t get(const char *key) {
-    struct memo_value v;
-    uint32_t value;
-    SCHED_ASSERT(memo_get(memo, key, strlen(key), &v) == 0);
-    SCHED_ASSERT(v.size == sizeof value);
-    SYNC_DATA_READ(v.data);
-    memcpy(&value, v.data, sizeof value);
-    memo_release(&v);
-    return value;
-}
-
 static struct memo *make(const struct scene *scene) {
     const uint64_t seed[4] = {scene->seed, 2, 3, 4};
-    struct memo *m = NULL;
-    struct memo_allocator allocator = {.alloc = alloc, .free = release};
-    struct memo_clock clock = {now, NULL};
-    struct memo_options options = {.size = sizeof options,
-                                   .load = load,
-                                   .allocator = &allocator,
-                                   .clock = &clock,
-                                   .hash_seed = seed,
-                                   .engine = scene->engine,
-                                   .shards = 2};
-    SCHED_ASSERT(memo_new(&options, &m) == 0);
-    return m;
+    return new_memo((struct memo_options){.load = load,
+                                          .hash_seed = seed,
+                                          .engine = scene->engine,
+                                          .shards = 2});
 }
 
 static void setup(void *arg) {
@@ -106,13 +63,6 @@ static void setup(void *arg) {
     if (scene->made_before) {
         (void)get(scene->key);
         (void)get(scene->others);
-    }
-}
-
-static void leave(void) {
-    if (SYNC_SUB_ACQREL(&n_users, 1) == 1) {
-        memo_check(memo);
-        memo_free(memo);
     }
 }
 
@@ -163,10 +113,7 @@ static struct scene early;
 
 static void check(void *arg) {
     (void)arg;
-    // A release that crossed with the last scan has left its cache to the next.
-    memo_free(make(&early));
-    // The records of pins stay, and this thread's wish to give its own up.
-    SCHED_ASSERT(sched_live_blocks() <= (int)sync_pin_records() + 1);
+    check_gone(make(&early));
 }
 
 #define BOUNDED(n) \

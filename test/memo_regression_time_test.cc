@@ -14,6 +14,7 @@
 #include "test/support/cache.h"
 #include "test/support/gate.h"
 #include "test/support/keys.h"
+#include "test/support/pending_cache.h"
 #include "test/support/thread.h"
 #include "test/support/timed_cache.h"
 
@@ -22,41 +23,6 @@ namespace {
 MEMO_SUITE(Regression);
 
 constexpr int64_t kHour = 3600 * kSecond;
-
-// A cache on a clock, whose loads are finished by the test.
-class LaterCache : public TimedCache {
-   public:
-    LaterCache(const Config &config, Tweak tweak)
-        : TimedCache(
-              config,
-              [this](memo_load *l) {
-                  last = l;
-                  return int(MEMO_PENDING);
-              },
-              tweak) {
-    }
-
-    void Finish(const std::string &bytes) {
-        EXPECT_EQ(Return(last, bytes), 0);
-        EXPECT_EQ(memo_load_finish(last, 0), 0);
-    }
-
-    std::atomic<memo_load *> last{nullptr};
-};
-
-TimedCache::Tweak RefreshedAfter(int64_t refresh_after_ns, int64_t ttl_ns) {
-    return [=](memo_options *o) {
-        o->refresh_after_ns = refresh_after_ns;
-        o->ttl_ns = ttl_ns;
-    };
-}
-
-memo_wait AtOnce() {
-    memo_wait wait = {};
-    wait.size = sizeof(wait);
-    wait.deadline_ns = 1;
-    return wait;
-}
 
 // 10.  hot: when a refresh failed, the old value was written back with a new life,
 // over what had been set meanwhile.
@@ -78,7 +44,7 @@ TEST_P(Regression, AFailedRefreshWritesNothing) {
     EXPECT_EQ(cache.Get("left"), Hit("old"));
     EXPECT_EQ(memo_load_finish(cache.last, 7), 0);
     cache.clock.Advance(5 * kSecond);
-    memo_wait at_once = AtOnce();
+    memo_wait at_once = Until(1);
     EXPECT_EQ(cache.Get("left", &at_once), Failed(MEMO_ETIMEDOUT));
     EXPECT_EQ(memo_load_finish(cache.last, 7), 0);
     EXPECT_EQ(cache.Peek("left"), Failed(MEMO_ENOENT));  // expired: not fresh
@@ -89,7 +55,7 @@ TEST_P(Regression, AFailedRefreshWritesNothing) {
 TEST_P(Regression, ARefreshThatWasInvalidatedResurrectsNothing) {
     for (int change = 0; change < 3; change++) {
         for (bool present : {false, true}) {
-            LaterCache cache(GetParam(), RefreshedAfter(kSecond, kHour));
+            LaterCache cache(GetParam(), RefreshAfter(kSecond, kHour));
             EXPECT_EQ(memo_invalidate_tag(cache, "other", 5), 0);
             if (present) {
                 EXPECT_EQ(cache.Put("k", "old"), 0);
@@ -116,12 +82,12 @@ TEST_P(Regression, ARefreshThatWasInvalidatedResurrectsNothing) {
 // 12.  Caffeine #1970: somebody who looked during a refresh made its good result be
 // discarded.
 TEST_P(Regression, LookingDuringARefreshDoesNotDiscardItsResult) {
-    LaterCache cache(GetParam(), RefreshedAfter(kSecond, kHour));
+    LaterCache cache(GetParam(), RefreshAfter(kSecond, kHour));
     EXPECT_EQ(cache.Put("k", "old"), 0);
     cache.clock.Advance(kSecond);
     EXPECT_EQ(cache.Get("k"), Hit("old"));
     EXPECT_EQ(cache.loads, 1);
-    memo_wait no_load = AtOnce();
+    memo_wait no_load = Until(1);
     no_load.flags = MEMO_WAIT_NO_LOAD;
     EXPECT_EQ(cache.Peek("k"), Hit("old"));
     EXPECT_EQ(cache.GetPlain("k"), Hit("old"));
@@ -136,7 +102,7 @@ TEST_P(Regression, LookingDuringARefreshDoesNotDiscardItsResult) {
 // 13.  Caffeine #120, #175: a refresh that took longer than the refresh interval
 // was started again and again, and none ever counted.
 TEST_P(Regression, ARefreshSlowerThanItsIntervalMakesProgress) {
-    LaterCache cache(GetParam(), RefreshedAfter(kSecond, kHour));
+    LaterCache cache(GetParam(), RefreshAfter(kSecond, kHour));
     EXPECT_EQ(cache.Put("k", "0"), 0);
     for (int i = 1; i <= 5; i++) {
         cache.clock.Advance(kSecond);
@@ -153,12 +119,11 @@ TEST_P(Regression, ARefreshSlowerThanItsIntervalMakesProgress) {
 // 17.  moka #565, #548: values that expire and values that don't, by turns under one
 // key, were used after they were freed.  For AddressSanitizer.
 TEST_P(Regression, AKeyMayExpireAndNotExpireByTurns) {
-    TimedCache *self = nullptr;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            int64_t ttl = self->loads % 3 == 0 ? MEMO_NEVER
-                                               : self->loads % 3 * kSecond;
+        [&](TimedCache &self, memo_load *l) {
+            int64_t ttl = self.loads % 3 == 0 ? MEMO_NEVER
+                                               : self.loads % 3 * kSecond;
             EXPECT_EQ(memo_load_set_ttl(l, ttl), 0);
             return LoadInBrackets(l);
         },
@@ -166,7 +131,6 @@ TEST_P(Regression, AKeyMayExpireAndNotExpireByTurns) {
             o->ttl_ns = MEMO_NEVER;
             o->max_entries = 50;
         });
-    self = &cache;
     for (uint64_t i = 0; i < 2000; i++) {
         std::string key = Key(i * 7 % 60);
         EXPECT_EQ(cache.Get(key).error, 0);
@@ -203,7 +167,7 @@ TEST_P(Regression, ACancelledRefreshLeavesNoKeyLocked) {
     memo_load *refresh = cache.last;
     // Expired by now: who comes joins the refresh, and gives up.
     cache.clock.Advance(10 * kSecond);
-    memo_wait at_once = AtOnce();
+    memo_wait at_once = Until(1);
     EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
     EXPECT_FALSE(memo_load_is_canceled(refresh));
     cache.last = nullptr;

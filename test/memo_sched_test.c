@@ -1,11 +1,7 @@
 // The cache itself on the scheduler, both engines: what the contract says of
 // flights, waits and invalidation, in many interleavings of two and three
 // threads.  (Two calls make a hundred steps, so that not all can be run.)
-#include <string.h>
-
-#include "memo/memo.h"
-#include "sync/pin.h"
-#include "test/support/sched_cases.h"
+#include "test/support/memo_sched.h"
 
 const char sched_suite[] = "MemoSched";
 
@@ -20,32 +16,12 @@ static struct scene lock2 = {MEMO_ENGINE_LOCK, 2},
                     lock3 = {MEMO_ENGINE_LOCK, 3};
 static struct scene monitor2 = {MEMO_ENGINE_MONITOR, 2};
 
-static struct memo *memo;
-static sync_atomic_u32 n_users;  // who takes it to zero frees the cache
 static sync_atomic_u32 n_loads;
-static sync_atomic_u32 epoch;
 
 // What the listener was told: all plain, for the calls come one at a time.
 static uint32_t n_told, last_told;
 static int listens;
 
-static void *alloc(void *state, size_t size) {
-    (void)state;
-    return sync_alloc(size);
-}
-
-static void release(void *state, void *p, size_t size) {
-    (void)state;
-    (void)size;
-    sync_free(p);
-}
-
-static int64_t now(void *state) {
-    (void)state;
-    return sync_clock_now_ns();
-}
-
-// A value is the epoch in which its load began.
 static int load(void *arg, struct memo_load *l) {
     uint32_t value = SYNC_LOAD_ACQ(&epoch);
     (void)arg;
@@ -98,21 +74,12 @@ static int load_any(void *arg, struct memo_load *l) {
 }
 
 static struct memo *make(const struct scene *scene) {
-    static const uint64_t seed[4] = {1, 2, 3, 4};
-    struct memo *m = NULL;
-    struct memo_allocator allocator = {.alloc = alloc, .free = release};
-    struct memo_clock clock = {now, NULL};
     struct memo_listener listener = {removed, NULL};
-    struct memo_options options = {.size = sizeof options,
-                                   .load = listens ? load_numbered : load_any,
-                                   .allocator = &allocator,
-                                   .clock = &clock,
-                                   .hash_seed = seed,
-                                   .engine = scene->engine,
-                                   .listener = listens ? &listener : NULL,
-                                   .shards = 1};
-    SCHED_ASSERT(memo_new(&options, &m) == 0);
-    return m;
+    return new_memo((struct memo_options){
+        .load = listens ? load_numbered : load_any,
+        .engine = scene->engine,
+        .listener = listens ? &listener : NULL,
+        .shards = 1});
 }
 
 static void setup(void *arg) {
@@ -125,32 +92,11 @@ static void setup(void *arg) {
     memo = make(scene);
 }
 
-static void leave(void) {
-    if (SYNC_SUB_ACQREL(&n_users, 1) == 1) {
-        memo_free(memo);
-    }
-}
-
-static uint32_t value_of(struct memo_value *v) {
-    uint32_t value;
-    SCHED_ASSERT(v->size == sizeof value);
-    SYNC_DATA_READ(v->data);
-    memcpy(&value, v->data, sizeof value);
-    memo_release(v);
-    return value;
-}
-
-static uint32_t get(void) {
-    struct memo_value v;
-    SCHED_ASSERT(memo_get(memo, "k", 1, &v) == 0);
-    return value_of(&v);
-}
-
 // F1, E4: however many ask, one load runs.
 static void get_once(void *arg, int id) {
     (void)arg;
     (void)id;
-    (void)get();
+    (void)get("k");
     SCHED_ASSERT(SYNC_LOAD(&n_loads) == 1);
     leave();
 }
@@ -161,9 +107,9 @@ static void get_or_invalidate(void *arg, int id) {
     if (id == 0) {
         SYNC_STORE_REL(&epoch, 1);
         SCHED_ASSERT(memo_invalidate(memo, "k", 1) == 0);
-        SCHED_ASSERT(get() == 1);
+        SCHED_ASSERT(get("k") == 1);
     } else {
-        (void)get();
+        (void)get("k");
     }
     leave();
 }
@@ -172,7 +118,7 @@ static void get_or_invalidate(void *arg, int id) {
 static void get_in_time(void *arg, int id) {
     (void)arg;
     if (id == 0) {
-        (void)get();
+        (void)get("k");
     } else {
         struct memo_wait wait = {.size = sizeof wait, .deadline_ns = LATER};
         struct memo_value v;
@@ -188,7 +134,7 @@ static void get_in_time(void *arg, int id) {
 // V1, H1: a hit holds its value, though it is dropped and reclaimed meanwhile.
 static void setup_resident(void *arg) {
     setup(arg);
-    (void)get();
+    (void)get("k");
 }
 
 static void hit_or_reclaim(void *arg, int id) {
@@ -197,8 +143,8 @@ static void hit_or_reclaim(void *arg, int id) {
         SCHED_ASSERT(memo_invalidate(memo, "k", 1) == 0);
         (void)memo_maintain(memo, 0);
     } else {
-        (void)get();
-        (void)get();
+        (void)get("k");
+        (void)get("k");
     }
     leave();
 }
@@ -217,10 +163,10 @@ static void setup_listener(void *arg) {
 
 static void get_and_remove(void *arg, int id) {
     (void)arg;
-    (void)get();
+    (void)get("k");
     if (id == 0) {
         SCHED_ASSERT(memo_clear(memo) == 0);
-        (void)get();
+        (void)get("k");
     }
     SCHED_ASSERT(memo_invalidate(memo, "k", 1) == 0);
     leave();
@@ -236,7 +182,7 @@ static void destroy_or_get(void *arg, int id) {
         memo_release(&v);
         SCHED_ASSERT(memo_invalidate(memo, "o", 1) == 0);
     } else {
-        (void)get();
+        (void)get("k");
     }
     leave();
 }
@@ -260,10 +206,7 @@ static void hold_longer(void *arg, int id) {
 
 static void check(void *arg) {
     (void)arg;
-    // A release that crossed with the last scan has left its cache to the next.
-    memo_free(make(&lock2));
-    // The records of pins stay, and this thread's wish to give its own up.
-    SCHED_ASSERT(sched_live_blocks() <= (int)sync_pin_records() + 1);
+    check_gone(make(&lock2));
 }
 
 static void check_told(void *arg) {

@@ -1,10 +1,6 @@
 // Refreshing, failing and passing on the scheduler: the protocols of time, in
 // many interleavings of two and three threads.
-#include <string.h>
-
-#include "memo/memo.h"
-#include "sync/pin.h"
-#include "test/support/sched_cases.h"
+#include "test/support/memo_sched.h"
 
 const char sched_suite[] = "MemoTimeSched";
 
@@ -17,32 +13,17 @@ static struct scene lock2 = {MEMO_ENGINE_LOCK, 2},
                     lock3 = {MEMO_ENGINE_LOCK, 3},
                     monitor2 = {MEMO_ENGINE_MONITOR, 2};
 
-static struct memo *memo;
-static sync_atomic_u32 n_users;  // who takes it to zero frees the cache
 static sync_atomic_u32 n_loads;
-static sync_atomic_u32 epoch;
 static sync_atomic_u64 time_ns;
 
 // What loads come to; set while one thread runs.
 static enum { VALUE, ERROR, PASSES, NOT_MODIFIED } outcome;
-
-static void *alloc(void *state, size_t size) {
-    (void)state;
-    return sync_alloc(size);
-}
-
-static void release(void *state, void *p, size_t size) {
-    (void)state;
-    (void)size;
-    sync_free(p);
-}
 
 static int64_t now(void *state) {
     (void)state;
     return (int64_t)SYNC_LOAD(&time_ns);
 }
 
-// A value is the epoch in which its load began.
 static int load(void *arg, struct memo_load *l) {
     uint32_t value = SYNC_LOAD_ACQ(&epoch);
     (void)arg;
@@ -60,24 +41,16 @@ static int load(void *arg, struct memo_load *l) {
 }
 
 static struct memo *make(uint32_t engine) {
-    static const uint64_t seed[4] = {1, 2, 3, 4};
-    struct memo *m = NULL;
-    struct memo_allocator allocator = {.alloc = alloc, .free = release};
     struct memo_clock clock = {now, NULL};
-    struct memo_options options = {.size = sizeof options,
-                                   .load = load,
-                                   .allocator = &allocator,
-                                   .clock = &clock,
-                                   .hash_seed = seed,
-                                   .engine = engine,
-                                   .shards = 1,
-                                   .ttl_ns = 100,
-                                   .refresh_after_ns = 10,
-                                   .idle_ttl_ns = 64,
-                                   .stale_if_error_ns = 100,
-                                   .backoff_ns = 10};
-    SCHED_ASSERT(memo_new(&options, &m) == 0);
-    return m;
+    return new_memo((struct memo_options){.load = load,
+                                          .clock = &clock,
+                                          .engine = engine,
+                                          .shards = 1,
+                                          .ttl_ns = 100,
+                                          .refresh_after_ns = 10,
+                                          .idle_ttl_ns = 64,
+                                          .stale_if_error_ns = 100,
+                                          .backoff_ns = 10});
 }
 
 static void setup(void *arg) {
@@ -90,35 +63,13 @@ static void setup(void *arg) {
     memo = make(scene->engine);
 }
 
-static void leave(void) {
-    if (SYNC_SUB_ACQREL(&n_users, 1) == 1) {
-        memo_check(memo);
-        memo_free(memo);
-    }
-}
-
-// The same, after so many loads in all.
+// As leave(), after so many loads in all.
 static void leave_after(uint32_t n) {
     if (SYNC_SUB_ACQREL(&n_users, 1) == 1) {
         SCHED_ASSERT(SYNC_LOAD(&n_loads) == n);
         memo_check(memo);
         memo_free(memo);
     }
-}
-
-static uint32_t value_of(struct memo_value *v) {
-    uint32_t value;
-    SCHED_ASSERT(v->size == sizeof value);
-    SYNC_DATA_READ(v->data);
-    memcpy(&value, v->data, sizeof value);
-    memo_release(v);
-    return value;
-}
-
-static uint32_t get(void) {
-    struct memo_value v;
-    SCHED_ASSERT(memo_get(memo, "k", 1, &v) == 0);
-    return value_of(&v);
 }
 
 // Get a value, and set *from; or return the error.
@@ -136,7 +87,7 @@ static int try_to_get(uint32_t *from) {
 
 static void setup_due(void *arg) {
     setup(arg);
-    (void)get();
+    (void)get("k");
     SYNC_STORE(&time_ns, 10);
 }
 
@@ -149,7 +100,7 @@ static void setup_due_same(void *arg) {
 static void refresh_once(void *arg, int id) {
     (void)arg;
     (void)id;
-    (void)get();
+    (void)get("k");
     leave_after(2);
 }
 
@@ -159,9 +110,9 @@ static void refresh_or_invalidate(void *arg, int id) {
     if (id == 0) {
         SYNC_STORE_REL(&epoch, 1);
         SCHED_ASSERT(memo_invalidate(memo, "k", 1) == 0);
-        SCHED_ASSERT(get() == 1);
+        SCHED_ASSERT(get("k") == 1);
     } else {
-        (void)get();
+        (void)get("k");
     }
     leave();
 }
@@ -172,9 +123,9 @@ static void refresh_or_put(void *arg, int id) {
     if (id == 0) {
         uint32_t newer = 9;
         SCHED_ASSERT(memo_put(memo, "k", 1, &newer, sizeof newer) == 0);
-        SCHED_ASSERT(get() == 9);
+        SCHED_ASSERT(get("k") == 9);
     } else {
-        (void)get();
+        (void)get("k");
     }
     leave();
 }
@@ -183,7 +134,7 @@ static void refresh_or_put(void *arg, int id) {
 
 static void setup_failing(void *arg) {
     setup(arg);
-    (void)get();
+    (void)get("k");
     SYNC_STORE(&time_ns, 100);
     outcome = ERROR;
 }
@@ -238,7 +189,7 @@ static void pass(void *arg, int id) {
 
 static void setup_idle(void *arg) {
     setup(arg);
-    (void)get();
+    (void)get("k");
     SYNC_STORE(&time_ns, 5);
 }
 
@@ -261,8 +212,7 @@ static void use_or_expire(void *arg, int id) {
 
 static void check(void *arg) {
     (void)arg;
-    memo_free(make(MEMO_ENGINE_LOCK));
-    SCHED_ASSERT(sched_live_blocks() <= (int)sync_pin_records() + 1);
+    check_gone(make(MEMO_ENGINE_LOCK));
 }
 
 #define BOUNDED(n) \

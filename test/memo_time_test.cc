@@ -68,15 +68,13 @@ TEST_P(Ttl, NoFormOfTheCallReturnsWhatHasExpired) {
 
 // T2: not from when the load began.
 TEST_P(Ttl, CountsFromTheEndOfTheLoad) {
-    TimedCache *self;
     TimedCache cache(
         GetParam(),
-        [&](memo_load *l) {
-            self->clock.Advance(5 * kSecond);
+        [&](TimedCache &self, memo_load *l) {
+            self.clock.Advance(5 * kSecond);
             return Return(l, "v");
         },
         Fresh(3 * kSecond));
-    self = &cache;
 
     EXPECT_EQ(cache.Get("k"), Loaded("v"));
     cache.clock.Advance(3 * kSecond - 1);

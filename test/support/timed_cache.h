@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "test/support/cache.h"
 #include "test/support/fake_clock.h"
@@ -21,15 +22,17 @@ struct WithClock {
 class TimedCache : public WithClock, public Cache {
    public:
     using Tweak = std::function<void(memo_options *)>;
+    using LoadInFunction = std::function<int(TimedCache &, memo_load *)>;
 
-    TimedCache(const Config &config, LoadFunction load, Tweak tweak,
+    // Loads may ask the cache for its clock, and how many they are.
+    TimedCache(const Config &config, LoadInFunction load, Tweak tweak,
                int64_t now_ns = 1000 * kSecond)
         : WithClock(now_ns),
           Cache(
               config,
               [this, load](memo_load *l) {
                   loads++;
-                  return load(l);
+                  return load(*this, l);
               },
               [this, tweak](memo_options *o) {
                   hook_ = clock.Hook();
@@ -38,12 +41,19 @@ class TimedCache : public WithClock, public Cache {
               }) {
     }
 
+    TimedCache(const Config &config, LoadFunction load, Tweak tweak,
+               int64_t now_ns = 1000 * kSecond)
+        : TimedCache(
+              config, [load](TimedCache &, memo_load *l) { return load(l); },
+              tweak, now_ns) {
+    }
+
     // "k" becomes "k1", "k2", ...: how many loads there were.
     TimedCache(const Config &config, Tweak tweak)
         : TimedCache(
               config,
-              [this](memo_load *l) {
-                  return Return(l, KeyOf(l) + std::to_string(loads));
+              [](TimedCache &self, memo_load *l) {
+                  return Return(l, KeyOf(l) + std::to_string(self.loads));
               },
               tweak) {
     }
@@ -62,5 +72,61 @@ class TimedCache : public WithClock, public Cache {
    private:
     memo_clock hook_;
 };
+
+// A timed cache whose loads the test finishes, in any order.
+class LaterCache : public TimedCache {
+   public:
+    LaterCache(const Config &config, Tweak tweak)
+        : TimedCache(
+              config,
+              [this](memo_load *l) {
+                  if (at_once) {
+                      return at_once(l);
+                  }
+                  last = l;
+                  all.push_back(l);
+                  return int{MEMO_PENDING};
+              },
+              tweak) {
+    }
+
+    // Make key resident.
+    void Fill(const std::string &key, const std::string &bytes) {
+        at_once = [bytes](memo_load *l) { return Return(l, bytes); };
+        EXPECT_EQ(Get(key), Loaded(bytes));
+        at_once = nullptr;
+    }
+
+    void Finish(const std::string &bytes) {
+        memo_load *l = last.exchange(nullptr);
+        ASSERT_NE(l, nullptr);
+        EXPECT_EQ(Return(l, bytes), 0);
+        EXPECT_EQ(memo_load_finish(l, 0), 0);
+    }
+
+    void Fail(int error) {
+        memo_load *l = last.exchange(nullptr);
+        ASSERT_NE(l, nullptr);
+        EXPECT_EQ(memo_load_finish(l, error), 0);
+    }
+
+    // Those that are running; for tests with one thread.
+    void FinishAll() {
+        for (memo_load *l : all) {
+            EXPECT_EQ(memo_load_finish(l, 1), 0);
+        }
+    }
+
+    std::atomic<memo_load *> last{nullptr};
+    std::vector<memo_load *> all;
+    LoadFunction at_once;
+};
+
+inline TimedCache::Tweak RefreshAfter(int64_t refresh_ns, int64_t ttl_ns = 0) {
+    return [=](memo_options *o) {
+        o->refresh_after_ns = refresh_ns;
+        o->ttl_ns = ttl_ns;
+    };
+}
 
 #endif  // MEMO_TEST_SUPPORT_TIMED_CACHE_H_
