@@ -70,7 +70,7 @@ static uint64_t count_flights(const struct shard *s,
         return 0;
     }
     require(f->state == FLIGHT_ATTACHED, "attached");
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < TRIE_WAYS; i++) {
         n += count_flights(s, f->child[i]);
     }
     return n + 1;

@@ -574,7 +574,7 @@ struct memo {
     struct forkable forkable;
 
     // Atomic.  Changed under the forks' mutex: flights of the parent's, linked by
-    // child[0], whose waits are still to be ended.
+    // list.next, whose waits are still to be ended.
     SYNC_ATOMIC(struct memo_load *) left_behind;
 
     // Guarded by the orphans' mutex, in life.c.
@@ -868,7 +868,7 @@ void memo_replace_owned_(struct shard *s, void *replace_step);
 void memo_clear_owned_(struct shard *s, void *unused);
 
 // End every flight with MEMO_ECLOSED, refuse new ones, and make every resident
-// value out of date.  The flights come out in a list linked by child[0], each
+// value out of date.  The flights come out in a list linked by list.next, each
 // with a reference for the caller, who must set done.
 struct close_step {
     struct memo_load *ended;

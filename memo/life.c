@@ -2,8 +2,6 @@
 #include "memo/link.h"
 #include "memo/stats.h"
 
-#include <string.h>
-
 #include "sync/clock.h"
 #include "sync/machine.h"
 #include "sync/monitor.h"
@@ -148,8 +146,8 @@ static void close_shards(struct memo *m) {
         memo_own_(memo_shard_at_(m, i), memo_close_owned_, &c);
         while (c.ended != NULL) {
             struct memo_load *f = c.ended;
-            c.ended = f->child[0];
-            f->child[0] = NULL;
+            c.ended = f->list.next;
+            f->list.next = NULL;
             sync_event_set(&f->done);
             sync_event_set(&f->canceled);  // CALLBACK: of the load
             memo_flight_unref_(f);

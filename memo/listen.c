@@ -1,7 +1,5 @@
 #include "memo/stats.h"
 
-#include <string.h>
-
 #include "sync/monitor.h"
 
 // Who listens is told of each value that leaves, once, with nothing locked.

@@ -89,7 +89,7 @@ static void end_before_time(struct memo_load *f, int error,
     f->state = FLIGHT_ENDED;
     f->error = error;
     (void)SYNC_ADD(&f->refs, 1);
-    f->child[0] = c->ended;
+    f->list.next = c->ended;
     c->ended = f;
 }
 
@@ -129,7 +129,7 @@ void memo_leave_behind_owned_(struct shard *s, void *close_step) {
         SYNC_CONTAINER(link, struct memo_load, running)->runs = 0;
         s->n_running--;
     }
-    for (f = c->ended; f != others; f = f->child[0]) {
+    for (f = c->ended; f != others; f = f->list.next) {
         if (f->old != NULL) {
             memo_let_try_owned_(s, f->old);
         }

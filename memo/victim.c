@@ -60,21 +60,30 @@ static uint32_t name_of(const struct shard *s, const struct entry *e) {
            table_name(hash);
 }
 
+static uint32_t stamp_in(uint32_t name) {
+    return name >> NAME_STAMP_SHIFT & NAME_STAMP;
+}
+
 struct search {
+    const struct shard *shard;
     enum queue_name queue;
-    uint32_t stamp;
-    uint16_t now;
+    uint32_t name;
     struct entry *found;
 };
 
+static uint16_t age_of(const struct shard *s, const struct entry *e) {
+    return (uint16_t)(stamp_at(s->policy, s->policy->clock) - stamp_of(e));
+}
+
+// The table looks at fewer bits than a name has, so they are compared here.
 static void consider(struct entry *e, void *arg) {
     struct search *find = arg;
-    uint16_t age = (uint16_t)(find->now - stamp_of(e));
+    const struct shard *s = find->shard;
 
     if (queue_of(e) == find->queue &&
-        (stamp_of(e) & NAME_STAMP) == find->stamp &&
-        (find->found == NULL ||
-         age > (uint16_t)(find->now - stamp_of(find->found)))) {
+        stamp_in(find->name) == (stamp_of(e) & NAME_STAMP) &&
+        name_of(s, e) == find->name &&
+        (find->found == NULL || age_of(s, e) > age_of(s, find->found))) {
         find->found = e;
     }
 }
@@ -82,9 +91,7 @@ static void consider(struct entry *e, void *arg) {
 // The oldest that the name may stand for; NULL: none.
 static struct entry *named(struct shard *s, enum queue_name queue,
                            uint32_t name) {
-    const struct policy *p = s->policy;
-    struct search find = {queue, name >> NAME_STAMP_SHIFT & NAME_STAMP,
-                          stamp_at(p, p->clock), NULL};
+    struct search find = {s, queue, name, NULL};
 
     memo_table_named_owned_(s, name & ((UINT32_C(1) << TABLE_NAME_BITS) - 1),
                             consider, &find);
