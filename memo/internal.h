@@ -593,6 +593,7 @@ struct memo {
                                 // closed shards, but those excused
     sync_atomic_u64 n_loads;    // running, counted only under max_loads
     sync_atomic_u64 n_waiters;  // counted only under max_waiters
+    sync_atomic_u64 n_upkeeps;  // calls of memo_maintain()
     sync_atomic_u32 closing;    // 1 from the first memo_close()
 };
 
@@ -890,7 +891,9 @@ void memo_excuse_owned_(struct shard *s, void *excuse_step);
 // then reclaim.
 struct upkeep_step {
     int64_t now_ns;
-    uint64_t groups;  // that may still be swept, by this and other shards
+    // By this and other shards, may still be
+    uint64_t groups;   // swept
+    uint64_t entries;  // looked at, whether they have expired
     int64_t next_ns;  // out: when there will be more to do; now_ns: at once
 };
 void memo_upkeep_owned_(struct shard *s, void *upkeep_step);

@@ -198,7 +198,7 @@ static void drop_everything(struct memo *m) {
     for (i = 0; i < memo_n_shards_(m); i++) {
         struct upkeep_step u;
         do {
-            u = (struct upkeep_step){INT64_MIN, 256, 0};
+            u = (struct upkeep_step){INT64_MIN, 256, 0, 0};
             memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
         } while (u.next_ns == u.now_ns);
     }

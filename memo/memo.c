@@ -358,22 +358,27 @@ int memo_clear(struct memo *m) {
 
 // ------------------------------------------------------------------ upkeep
 
-// Groups of the tables swept by one call: some 300 values.
+// What one call does: groups of the tables swept, some 300 values; and values looked
+// at, whether they have expired.
 #define GROUPS_BY_UPKEEP 32
+#define EXPIRE_BY_UPKEEP 256
 
 int64_t memo_maintain(struct memo *m, int64_t now_ns) {
+    struct upkeep_step u = {0, GROUPS_BY_UPKEEP, EXPIRE_BY_UPKEEP, 0};
     int64_t next = MEMO_NEVER, clock;
-    uint64_t groups = GROUPS_BY_UPKEEP, i;
+    uint64_t i, n, first;
 
     if (m == NULL) {
         return MEMO_NEVER;
     }
     // What the caller thinks of the time must not make anything expire early.
     clock = m->timing == TIMING_NONE ? now_ns : memo_now_(m);
-    for (i = 0; i < memo_n_shards_(m); i++) {
-        struct upkeep_step u = {now_ns < clock ? now_ns : clock, groups, 0};
-        memo_own_(memo_shard_at_(m, i), memo_upkeep_owned_, &u);
-        groups = u.groups;
+    u.now_ns = now_ns < clock ? now_ns : clock;
+    // Each shard comes first in its turn, so that none is left out.
+    n = memo_n_shards_(m);
+    first = SYNC_ADD(&m->n_upkeeps, 1);
+    for (i = 0; i < n; i++) {
+        memo_own_(memo_shard_at_(m, (first + i) % n), memo_upkeep_owned_, &u);
         if (u.next_ns < next) {
             next = u.next_ns;
         }

@@ -12,7 +12,6 @@
 
 // Entries whose time may have come, looked at likewise.
 #define EXPIRE_BY_WRITE 4
-#define EXPIRE_BY_UPKEEP 256
 
 // Entry e leaves its queue, if there are any.
 static enum queue_name leave_queue(struct shard *s, struct entry *e) {
@@ -66,7 +65,7 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
     enum queue_name instead = QUEUE_NONE;
 
     if (s->wheel != NULL) {
-        memo_expire_owned_(s, EXPIRE_BY_WRITE);  // rather than evict
+        (void)memo_expire_owned_(s, EXPIRE_BY_WRITE);  // rather than evict
     }
     old = memo_table_find_owned_(s, key, key_size, hash, &place);
     if (s->policy != NULL && !memo_policy_has_room_for_(s, e)) {
@@ -161,7 +160,7 @@ void memo_tidy_owned_(struct shard *s) {
     s->written = 0;
     memo_table_grow_owned_(s);
     if (s->wheel != NULL) {
-        memo_expire_owned_(s, EXPIRE_BY_WRITE);
+        (void)memo_expire_owned_(s, EXPIRE_BY_WRITE);
     }
     if (s->policy != NULL) {
         memo_policy_trim_(s);
@@ -181,7 +180,7 @@ void memo_upkeep_owned_(struct shard *s, void *upkeep_step) {
     u->next_ns = MEMO_NEVER;
     u->groups -= memo_sweep_owned_(s, u->groups);
     if (s->wheel != NULL) {
-        memo_expire_owned_(s, EXPIRE_BY_UPKEEP);
+        u->entries -= memo_expire_owned_(s, u->entries);
         u->next_ns = memo_wheel_due_ns_(s->wheel);
     }
     if (s->n_retired != 0) {
