@@ -13,10 +13,10 @@
 
 // memo_new(): options are checked, and a cache is made of them.
 
-// Address space for the tables of one cache: room for 10^9 entries.  Halved
-// until the process may have it.
-#define PAGES_MOST ((size_t)1 << 36)
-#define PAGES_LEAST ((size_t)1 << 19)  // of a shard
+// Address space for the tables of one cache: room for 10^9 entries, or half as many
+// if it is bounded.  Halved until the process may have it.
+#define PAGES_MOST ((size_t)1 << 35)
+#define PAGES_LEAST ((size_t)1 << 18)  // of a shard
 #define PAGES_ALIGN ((size_t)1 << SHARD_PAGES_SHIFT)
 
 // What the pages of a shard begin with: its address.
@@ -272,22 +272,22 @@ static uint64_t mark_of(const unsigned char *pages) {
     return (i & ENTRY_SHARD_LOW) | i >> 20 << ENTRY_GENERATION_SHIFT;
 }
 
-// The pages of a shard: a quarter each for buckets, for chains and for what is
-// retired; the rest is the policy's.
+// The pages of a shard, in sixteenths: 8 are for buckets, 2 for chains, 4 for what is
+// retired, and 2 for the policy's names and ghosts.
 static int init_pages(struct memo *m, uint64_t i, unsigned char *pages,
                       size_t size) {
     struct shard *s = memo_shard_at_(m, i);
 
     s->mark = mark_of(pages);
-    if (memo_table_init_(&s->table, pages + PAGES_HEAD, size / 4,
-                         size / 4 - PAGES_HEAD) != 0) {
+    if (memo_table_init_(&s->table, pages + PAGES_HEAD, size / 16 * 8,
+                         size / 16 * 2 - PAGES_HEAD) != 0) {
         return MEMO_ENOMEM;
     }
     *(struct shard **)(void *)pages = s;  // the table's first page
-    s->retired = (struct entry **)(void *)(pages + size / 2);
-    s->retired_pages = size / 4;
+    s->retired = (struct entry **)(void *)(pages + size / 16 * 10);
+    s->retired_pages = size / 16 * 4;
     if (m->policies != NULL) {
-        init_policy(m, i, pages + size / 4 * 3, size / 4);
+        init_policy(m, i, pages + size / 16 * 14, size / 16 * 2);
     }
     return 0;
 }

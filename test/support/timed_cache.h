@@ -9,6 +9,7 @@
 
 #include "test/support/cache.h"
 #include "test/support/fake_clock.h"
+#include "test/support/gate.h"
 
 constexpr int64_t kSecond = 1000000000;
 
