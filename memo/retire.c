@@ -18,6 +18,7 @@
 // How many retired entries are worth a scan of all pins at least.
 #define RECLAIM_BATCH 64
 
+// Destructors that a thread runs in one go, unless too many bytes wait.
 #define DESTRUCTORS_AT_ONCE 4
 
 // Retired entries that there is room for at first.
@@ -129,35 +130,39 @@ static void reclaim(struct shard *s, struct entry *e) {
     }
 }
 
+// Where the part of s->garbage ends that a thread takes.  *left: the bytes behind it.
+//
 // Destructors may take long.  So a thread runs only a few, even if many values
 // turned out to be unpinned at once; each write adds one value, so those who come
 // later catch up.
-struct entry *memo_take_garbage_owned_(struct shard *s) {
-    struct entry *first = s->garbage, **end = &s->garbage;
+static struct entry **end_of_part(struct shard *s, uint64_t *left) {
+    struct entry **end = &s->garbage;
     int n = 0;
 
+    *left = s->garbage_bytes;
     while (*end != NULL &&
-           (n < DESTRUCTORS_AT_ONCE || s->garbage_bytes > RECLAIM_BYTES)) {
+           (n < DESTRUCTORS_AT_ONCE || *left > RECLAIM_BYTES)) {
         n += memo_entry_has_destructor_(*end);
-        s->garbage_bytes -= memo_entry_bytes_(s->memo, *end);
+        *left -= memo_entry_bytes_(s->memo, *end);
         end = entry_next_dead(*end);
     }
-    s->garbage = *end;
-    if (end == &s->garbage) {
-        return NULL;
-    }
-    *end = NULL;
-    return first;
+    return end;
 }
 
-int memo_leaves_garbage_owned_(const struct shard *s) {
-    struct entry *e = s->garbage;
-    int n = 0;
+struct entry *memo_take_garbage_owned_(struct shard *s) {
+    struct entry *part = s->garbage, **end, *rest;
 
-    for (; e != NULL && n < DESTRUCTORS_AT_ONCE; e = *entry_next_dead(e)) {
-        n += memo_entry_has_destructor_(e);
-    }
-    return e != NULL && s->garbage_bytes <= RECLAIM_BYTES;
+    end = end_of_part(s, &s->garbage_bytes);
+    rest = *end;
+    *end = NULL;
+    s->garbage = rest;
+    return part;
+}
+
+int memo_leaves_garbage_owned_(struct shard *s) {
+    uint64_t left;
+
+    return *end_of_part(s, &left) != NULL;
 }
 
 // Examine the n retired entries from the given one on, RECLAIM_BATCH at most, and

@@ -52,7 +52,7 @@ uint64_t memo_sweep_owned_(struct shard *s, uint64_t n);
 // ---- retire.c
 
 // Whether some of s->garbage will be left when a thread has taken its part.
-int memo_leaves_garbage_owned_(const struct shard *s);
+int memo_leaves_garbage_owned_(struct shard *s);
 
 // Keep INVARIANT(room) when one more is going to be resident.  0 or MEMO_ENOMEM.
 int memo_retired_reserve_owned_(struct shard *s);

@@ -193,6 +193,21 @@ TEST_P(Bound, ACallRunsFewDestructors) {
     EXPECT_LE(most, kMost * (GetParam().shards == 0 ? 64 : 1));
 }
 
+// L2: when memo_close() returns, all of them have run, however many there were.
+TEST_P(Bound, CloseRunsAllDestructors) {
+    const int kEntries = 1000;
+    Objects objects;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        return objects.Adopt(l, std::string(1024, 'x'));
+    }, Entries(2 * kEntries));
+
+    for (int i = 0; i < kEntries; i++) {
+        cache.GetPlain(Key(uint64_t(i)));
+    }
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    EXPECT_EQ(objects.Destroyed(), kEntries);
+}
+
 // C2: those that leave from the middle don't disturb the order of the others: the
 // oldest that is of no use goes first.
 TEST_P(Bound, WhatIsLeftGoesInItsOrder) {
