@@ -368,15 +368,12 @@ void memo_let_try_owned_(struct shard *s, struct entry *e) {
 uint64_t memo_expire_owned_(struct shard *s, uint64_t n) {
     const struct memo *m = s->memo;
     struct entry *e;
-    uint64_t looked;
+    uint64_t looked = 0;
 
-    for (looked = 0; looked < n; looked++) {
-        int64_t end;
-        e = memo_wheel_next_(s->wheel, s->now_ns);
-        if (e == NULL) {
-            break;
-        }
-        end = memo_end_of_(m, e);
+    while (looked < n &&
+           (e = memo_wheel_next_(s->wheel, s->now_ns)) != NULL) {
+        int64_t end = memo_end_of_(m, e);
+        looked++;
         if (end > s->now_ns) {
             memo_wheel_add_(s->wheel, e, end);  // its time moved
         } else {

@@ -61,6 +61,8 @@ void memo_fork_remove_(struct forkable *f);
 // How many forks lie between the first process and this.
 uint32_t memo_n_forks_(void);
 
+struct shard;
+
 // ------------------------------------------------------------------ entry
 //
 // One result, immutable after it is published: header, key, padding, value, in
@@ -91,8 +93,6 @@ uint32_t memo_n_forks_(void);
 //     yet found unpinned), the flight that made it, and each counted pin.
 //     Hazard pins (sync/pin.h) aren't counted; only the table's reference
 //     protects them.
-struct shard;
-
 struct entry {
     sync_atomic_u64 word;   // Atomic.  Readers count uses; the owner changes
                             // uses, queue and stamp, and when e is stored or
@@ -152,8 +152,11 @@ struct entry_prefix {
 #define ENTRY_GENERATION_SHIFT 53
 #define ENTRY_GENERATION (UINT64_C(0x7ff) << ENTRY_GENERATION_SHIFT)
 
-// Where it says which shard e belongs to.
-#define ENTRY_SHARD_LOW (UINT64_C(0xfffff))
+// Where it says which shard e belongs to: by the number of the shard's pages, of which
+// there are as many as the shift says, and which begin with the shard's address.
+#define SHARD_PAGES_SHIFT 17
+#define ENTRY_SHARD_LOW_BITS 20
+#define ENTRY_SHARD_LOW ((UINT64_C(1) << ENTRY_SHARD_LOW_BITS) - 1)
 #define ENTRY_SHARD (ENTRY_GENERATION | ENTRY_SHARD_LOW)
 
 // What a cache whose policy looks at values knows of an entry; in front of all
@@ -177,10 +180,6 @@ enum entry_kind {
 SYNC_INLINE enum entry_kind entry_kind(uint64_t word) {
     return (enum entry_kind)((word & ENTRY_KIND) >> ENTRY_KIND_SHIFT);
 }
-
-// Each shard's part of the reserved pages begins at a multiple of this, with the
-// address of the shard.
-#define SHARD_PAGES_SHIFT 17
 
 struct adopted {
     struct entry *next_dead;  // of an entry with an empty key
@@ -261,13 +260,21 @@ size_t memo_entry_bytes_(const struct memo *m, const struct entry *e);
 void memo_entry_weigh_(const struct memo *m, struct entry *e,
                        const uint32_t *weight);
 
-// The shard of e, which isn't resident.
-SYNC_INLINE struct shard *entry_shard(const struct entry *e) {
-    uint64_t mark = SYNC_LOAD(&e->word) & ENTRY_SHARD;
+// What the words of a shard's entries say, by its pages; and the shard of e, which
+// isn't resident.
+SYNC_INLINE uint64_t entry_mark(const void *pages) {
+    uint64_t n = (uint64_t)(uintptr_t)pages >> SHARD_PAGES_SHIFT;
 
-    return *(struct shard **)(uintptr_t)(
-        (mark >> ENTRY_GENERATION_SHIFT << 20 | (mark & ENTRY_SHARD_LOW))
-        << SHARD_PAGES_SHIFT);
+    return n >> ENTRY_SHARD_LOW_BITS << ENTRY_GENERATION_SHIFT |
+           (n & ENTRY_SHARD_LOW);
+}
+
+SYNC_INLINE struct shard *entry_shard(const struct entry *e) {
+    uint64_t word = SYNC_LOAD(&e->word);
+    uint64_t n = word >> ENTRY_GENERATION_SHIFT << ENTRY_SHARD_LOW_BITS |
+                 (word & ENTRY_SHARD_LOW);
+
+    return *(struct shard **)(uintptr_t)(n << SHARD_PAGES_SHIFT);
 }
 
 // Take or drop a reference.  The last one destroys e: CALLBACK, nothing locked.

@@ -265,20 +265,13 @@ static void init_policy(struct memo *m, uint64_t i, unsigned char *pages,
                       m->policy == MEMO_POLICY_USE ? NULL : values + i);
 }
 
-// What the word of an entry of s says, which isn't resident.
-static uint64_t mark_of(const unsigned char *pages) {
-    uint64_t i = (uint64_t)(uintptr_t)pages >> SHARD_PAGES_SHIFT;
-
-    return (i & ENTRY_SHARD_LOW) | i >> 20 << ENTRY_GENERATION_SHIFT;
-}
-
 // The pages of a shard, in sixteenths: 8 are for buckets, 2 for chains, 4 for what is
 // retired, and 2 for the policy's names and ghosts.
 static int init_pages(struct memo *m, uint64_t i, unsigned char *pages,
                       size_t size) {
     struct shard *s = memo_shard_at_(m, i);
 
-    s->mark = mark_of(pages);
+    s->mark = entry_mark(pages);
     if (memo_table_init_(&s->table, pages + PAGES_HEAD, size / 16 * 8,
                          size / 16 * 2 - PAGES_HEAD) != 0) {
         return MEMO_ENOMEM;
@@ -301,7 +294,6 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
     if ((uintptr_t)(pages + m->pages_size) >> 48 != 0) {
         return MEMO_ENOMEM;  // beyond what is said in an entry's word
     }
-
     for (i = 0; i < n_shards; i++) {
         struct shard *s = memo_shard_at_(m, i);
         s->memo = m;

@@ -41,18 +41,9 @@ static int is_marker(const struct entry *e) {
     return kind == KIND_ERROR || kind == KIND_PASS;
 }
 
-// e is about to be resident, and no reader's yet.
-static void set_generation(const struct shard *s, struct entry *e) {
-    uint64_t word = SYNC_LOAD(&e->word) & ~ENTRY_SHARD;
-
-    SYNC_STORE(&e->word, word | shard_generation(s));
-}
-
-// e isn't going to be resident after all.
-static void set_shard(const struct shard *s, struct entry *e) {
-    uint64_t word = SYNC_LOAD(&e->word) & ~ENTRY_SHARD;
-
-    SYNC_STORE(&e->word, word | s->mark);
+// e, which is no reader's yet, belongs to a generation, or to a shard.
+static void set_belonging(struct entry *e, uint64_t bits) {
+    SYNC_STORE(&e->word, (SYNC_LOAD(&e->word) & ~ENTRY_SHARD) | bits);
 }
 
 // Make e resident, in place of what is there.  0, or MEMO_ENOMEM and nothing has
@@ -80,7 +71,7 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
         (s->policy != NULL && memo_policy_reserve_(s) != 0)) {
         return MEMO_ENOMEM;
     }
-    set_generation(s, e);
+    set_belonging(e, shard_generation(s));
     if (old != NULL) {
         memo_table_replace_owned_(place, e, hash);
         instead = leave_queue(s, old);
@@ -89,7 +80,7 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
                       shard_is_current(s, old);
         memo_retire_owned_(s, old, is_marker(e) ? MEMO_EXPIRED : MEMO_REPLACED);
     } else if (memo_table_insert_owned_(s, e, hash) != 0) {
-        set_shard(s, e);
+        set_belonging(e, s->mark);
         return MEMO_ENOMEM;
     }
     memo_entry_ref_(e);

@@ -353,7 +353,8 @@ static void named_in(const struct bucket *b, uint32_t name,
 
     for (i = 0; i < BUCKET_SLOTS; i++) {
         uint64_t word = SYNC_LOAD(&b->slot[i]);
-        if (tag_at(tags, i) != 0 && (uint8_t)word == name >> 16) {
+        if (tag_at(tags, i) != 0 &&
+            (uint8_t)word == name >> (TABLE_NAME_BITS - 8)) {
             each((struct entry *)(uintptr_t)(word >> 16), arg);
         }
     }

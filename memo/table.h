@@ -197,9 +197,10 @@ struct entry *memo_table_find_owned_(struct shard *s, const void *key,
 // A short name of what is in the table: bits of the hash that say in which bucket,
 // and more, to tell its entries apart.
 #define TABLE_NAME_BITS 24
+#define TABLE_NAME ((UINT32_C(1) << TABLE_NAME_BITS) - 1)
 
 SYNC_INLINE uint32_t table_name(uint64_t hash) {
-    return (uint32_t)hash_bucket(hash) & ((UINT32_C(1) << TABLE_NAME_BITS) - 1);
+    return (uint32_t)hash_bucket(hash) & TABLE_NAME;
 }
 
 // Call each(e, arg) for the entries of that name: one, if it isn't out of date, and

@@ -93,8 +93,7 @@ static struct entry *named(struct shard *s, enum queue_name queue,
                            uint32_t name) {
     struct search find = {s, queue, name, NULL};
 
-    memo_table_named_owned_(s, name & ((UINT32_C(1) << TABLE_NAME_BITS) - 1),
-                            consider, &find);
+    memo_table_named_owned_(s, name & TABLE_NAME, consider, &find);
     return find.found;
 }
 
