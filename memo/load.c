@@ -100,8 +100,20 @@ int memo_load_as_(struct memo *m, const void *key, size_t key_size,
     return error;
 }
 
-// Give the begin step a flight that it may start, and do it.
-static int begin_with_spare(struct memo *m, struct begin_step *begin) {
+// Forget what the first look has found: it may be gone by the second.
+static void look_anew(struct begin_step *begin, enum begin_depth depth) {
+    if (begin->entry != NULL) {
+        memo_entry_unref_(begin->entry);  // CALLBACK
+    }
+    begin->entry = NULL;
+    begin->from = MEMO_NOWHERE;
+    begin->depth = depth;
+}
+
+// Give the begin step a flight that it may start, and do it, as deep as the caller
+// wanted.
+static int begin_with_spare(struct memo *m, struct begin_step *begin,
+                            enum begin_depth depth) {
     struct shard *s = memo_shard_of_(m, begin->hash);
 
     begin->spare =
@@ -109,10 +121,7 @@ static int begin_with_spare(struct memo *m, struct begin_step *begin) {
     if (begin->spare == NULL) {
         return begin->entry == NULL ? MEMO_ENOMEM : 0;
     }
-    if (begin->entry != NULL) {
-        memo_entry_unref_(begin->entry);  // CALLBACK
-        begin->entry = NULL;
-    }
+    look_anew(begin, depth);
     (void)SYNC_ADD(&begin->spare->refs, 1);  // the load's, and the caller's
     memo_own_(s, memo_begin_owned_, begin);
     if (!begin->started) {
@@ -125,6 +134,7 @@ static int begin_with_spare(struct memo *m, struct begin_step *begin) {
 // Memory for a flight is taken between two looks, with nothing owned; but where
 // a look is a message, one must do.
 int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
+    enum begin_depth depth = begin->depth;
     int error = 0;
 
     begin->now_ns = m->timing == TIMING_NONE ? 0 : memo_now_(m);
@@ -134,7 +144,7 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
         error = begin->error;
     }
     if (begin->needs_spare) {
-        error = begin_with_spare(m, begin);
+        error = begin_with_spare(m, begin, depth);
     }
     if (begin->from != MEMO_NOWHERE) {
         memo_count_(m, begin->from);

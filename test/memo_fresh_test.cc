@@ -77,6 +77,44 @@ TEST_P(Refresh, IsStartedByEveryFormOfGet) {
 }
 
 // Without anybody else to run it, the first one does, and has the new value.
+// What was about to be answered with, while it is refreshed, goes away before the
+// refresh is started.
+TEST_P(Refresh, OfAValueThatGoesMeanwhileStillAnswers) {
+    constexpr uint64_t kAllocations = 4;  // of one get
+    for (uint64_t n = 1; n <= 3 * kAllocations; n++) {
+        TimedCache cache(GetParam(), RefreshAfter(kSecond));
+        memo_bytes key = {"k", 1};
+        Seen seen = {0, 0, ""};
+        Value v;
+
+        EXPECT_EQ(cache.Get("k"), Loaded("k1"));
+        cache.clock.Advance(kSecond);
+        cache.allocator.DoAt((n - 1) / 3 + 1, [&] {
+            Thread other([&] { EXPECT_EQ(cache.Invalidate("k"), 0); });
+        });
+        if (n % 3 == 0) {
+            seen = cache.Get("k");
+        } else if (n % 3 == 1) {
+            int error;
+            memo_get_many(cache, &key, 1, nullptr, v.out(), &error);
+            seen = v.Seen(error);
+        } else {
+            EXPECT_EQ(memo_get_async(
+                          cache, "k", 1, nullptr,
+                          [](void *arg, int error, memo_value *value) {
+                              Value answer;
+                              *answer.out() = *value;
+                              *static_cast<Seen *>(arg) = answer.Seen(error);
+                          },
+                          &seen, nullptr),
+                      0);
+        }
+        EXPECT_TRUE(seen.bytes == "k1" || seen.bytes == "k2") << seen;
+        EXPECT_EQ(cache.Stats().flights, 0u);
+        EXPECT_EQ(cache.Stats().hits, cache.Stats().refreshes);
+    }
+}
+
 TEST_P(Refresh, RunInTheCallersThreadAnswersWithItsResult) {
     TimedCache cache(GetParam(), RefreshAfter(kSecond));
 

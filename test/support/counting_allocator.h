@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <utility>
 
 #include "memo/memo.h"
 
@@ -46,7 +48,15 @@ class CountingAllocator {
         asked_ = 0;
     }
 
-    // How often alloc was called since FailAt().
+    // From here on, what() is called inside the nth allocation: where a cache must not
+    // rely on what it has just seen.
+    void DoAt(uint64_t n, std::function<void()> what) {
+        asked_ = 0;
+        what_ = std::move(what);
+        do_at_ = n;
+    }
+
+    // How often alloc was called since FailAt() or DoAt().
     uint64_t Asked() const {
         return asked_;
     }
@@ -94,6 +104,10 @@ class CountingAllocator {
         uint64_t n = fail_at_.load(std::memory_order_relaxed);
         Header *h;
 
+        if (mine == do_at_.load(std::memory_order_relaxed)) {
+            do_at_.store(0, std::memory_order_relaxed);
+            what_();
+        }
         if (n != 0 && (mine == n || (mine > n && sticky_))) {
             return nullptr;
         }
@@ -144,6 +158,8 @@ class CountingAllocator {
 
     std::atomic<uint64_t> fail_at_{0};
     std::atomic<bool> sticky_{false};
+    std::atomic<uint64_t> do_at_{0};
+    std::function<void()> what_;
     std::atomic<uint64_t> asked_{0};
     std::atomic<int64_t> live_blocks_{0};
     std::atomic<int64_t> live_bytes_{0};
