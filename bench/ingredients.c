@@ -13,8 +13,10 @@
 #include "bench/bench.h"
 #include "bench/floor.h"
 #include "bench/load.h"
+#include "memo/entry.h"
+#include "memo/find.h"
 #include "memo/internal.h"
-#include "memo/table.h"
+#include "memo/shard.h"
 
 #define STREAM ((size_t)1 << 21)
 #define KEY 16

@@ -1,4 +1,12 @@
+#include "memo/args.h"
+#include "memo/entry.h"
+#include "memo/find.h"
+#include "memo/flight.h"
 #include "memo/internal.h"
+#include "memo/load.h"
+#include "memo/run.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 
 #include <string.h>
 

@@ -1,6 +1,10 @@
+#include "memo/entry.h"
 #include "memo/expire.h"
+#include "memo/flight.h"
+#include "memo/internal.h"
 #include "memo/link.h"
 #include "memo/shard.h"
+#include "memo/step.h"
 #include "memo/table.h"
 
 // How a flight begins: what is resident is looked at once more, then the flight of

@@ -1,14 +1,18 @@
+#include "memo/entry.h"
+#include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
 #include "memo/policy.h"
-#include "memo/wheel.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 #include "memo/table.h"
+#include "memo/wheel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// The invariants of internal.h, verified by walking everything.
+// The invariants that the headers state, verified by walking everything.
 
 static void require(int holds, const char *invariant) {
     if (!holds) {

@@ -1,5 +1,13 @@
+#include "memo/args.h"
+#include "memo/engine.h"
+#include "memo/entry.h"
 #include "memo/expire.h"
+#include "memo/flight.h"
+#include "memo/internal.h"
 #include "memo/link.h"
+#include "memo/run.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 
 #include <string.h>
 

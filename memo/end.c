@@ -1,9 +1,15 @@
+#include "memo/entry.h"
 #include "memo/expire.h"
+#include "memo/flight.h"
+#include "memo/internal.h"
 #include "memo/link.h"
+#include "memo/listen.h"
 #include "memo/policy.h"
 #include "memo/shard.h"
 #include "memo/stats.h"
+#include "memo/step.h"
 #include "memo/table.h"
+#include "memo/wheel.h"
 
 // How a flight ends: its result is stored, or what else that calls for happens.
 

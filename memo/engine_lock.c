@@ -1,4 +1,5 @@
-#include "memo/internal.h"
+#include "memo/engine.h"
+#include "memo/shard.h"
 
 // The engine of mutual exclusion: the owner of a shard is whoever holds its
 // mutex.  The step, and what it leaves to do, run in the caller's thread.

@@ -1,5 +1,9 @@
+#include "memo/engine.h"
+#include "memo/entry.h"
 #include "memo/internal.h"
-#include "memo/stats.h"
+#include "memo/listen.h"
+#include "memo/reaper.h"
+#include "memo/shard.h"
 
 #include "sync/list.h"
 #include "sync/monitor.h"

@@ -1,8 +1,14 @@
-#include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/entry.h"
 
 #include <string.h>
 
+#include "memo/engine.h"
+#include "memo/flight.h"
+#include "memo/internal.h"
+#include "memo/link.h"
+#include "memo/listen.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 #include "sync/pin.h"
 
 // Memory ordering.

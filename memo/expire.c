@@ -1,6 +1,10 @@
 #include "memo/expire.h"
 
+#include "memo/entry.h"
+#include "memo/internal.h"
 #include "memo/policy.h"
+#include "memo/shard.h"
+#include "memo/wheel.h"
 
 // The times of a value, on the cache's clock:
 //

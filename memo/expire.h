@@ -4,8 +4,18 @@
 #ifndef MEMO_MEMO_EXPIRE_H_
 #define MEMO_MEMO_EXPIRE_H_
 
-#include "memo/internal.h"
-#include "memo/wheel.h"
+#include <stdint.h>
+
+struct entry;
+struct memo;
+struct memo_value;
+struct shard;
+
+// What a load, or memo_put_with(), says of the times of a value.
+struct dates {
+    int has_ttl, has_refresh, strict;
+    int64_t ttl_ns, refresh_after_ns;
+};
 
 // What the times of a cache let an entry be at a moment.
 enum age {

@@ -1,7 +1,12 @@
-#include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/flight.h"
 
 #include <string.h>
+
+#include "memo/entry.h"
+#include "memo/fork.h"
+#include "memo/internal.h"
+#include "memo/link.h"
+#include "memo/shard.h"
 
 // One load in progress, the map of those of a shard, and what a load function
 // may say of its result.

@@ -1,7 +1,14 @@
+#include "memo/fork.h"
+
+#include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
-#include "memo/stats.h"
-
+#include "memo/listen.h"
+#include "memo/pool.h"
+#include "memo/reaper.h"
+#include "memo/run.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 #include "sync/monitor.h"
 #include "sync/pin.h"
 

@@ -2,6 +2,13 @@
 
 #include <string.h>
 
+#include "memo/engine.h"
+#include "memo/entry.h"
+#include "memo/flight.h"
+#include "memo/fork.h"
+#include "memo/internal.h"
+#include "memo/shard.h"
+
 // The sources of a cache, and the links of entries to them.
 //
 // Time is counted in changes: the clock moves when a source changes, at no other

@@ -12,8 +12,13 @@
 #ifndef MEMO_MEMO_LINK_H_
 #define MEMO_MEMO_LINK_H_
 
-#include "memo/internal.h"
+#include "memo/fork.h"
+#include "memo/memo.h"
 #include "memo/trie.h"
+#include "sync/atomic.h"
+
+struct entry;
+struct memo;
 
 enum source_kind { SOURCE_TAG = 0, SOURCE_KEY = 1 };
 

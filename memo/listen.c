@@ -1,5 +1,10 @@
-#include "memo/stats.h"
+#include "memo/listen.h"
 
+#include "memo/entry.h"
+#include "memo/internal.h"
+#include "memo/reaper.h"
+#include "memo/shard.h"
+#include "memo/stats.h"
 #include "sync/monitor.h"
 
 // Who listens is told of each value that leaves, once, with nothing locked.

@@ -1,7 +1,16 @@
+#include "memo/load.h"
+
+#include "memo/engine.h"
+#include "memo/entry.h"
+#include "memo/find.h"
+#include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
+#include "memo/listen.h"
+#include "memo/run.h"
+#include "memo/shard.h"
 #include "memo/stats.h"
-#include "memo/table.h"
+#include "memo/step.h"
 
 // The concurrent non-blocking cache (A. Donovan, B. Kernighan, "The Go
 // Programming Language", 9.7): find the value, or wait for who is making it, or
@@ -14,6 +23,7 @@
 //       If wait:C returns 0, read:D sees what end:A wrote.
 
 static void drop_flight(struct memo_load **f);
+static int refresh_and_answer(struct begin_step *begin, struct memo_value *out);
 
 // Whether the caller may go before the load has ended.
 static int may_leave(const struct memo_wait *wait) {
@@ -32,7 +42,7 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
     *again = 0;
     f = begin->flight;
     if (begin->entry != NULL) {
-        return memo_refresh_and_answer_(begin, out);
+        return refresh_and_answer(begin, out);
     }
     if (error != 0) {
         out->from = begin->from;
@@ -163,9 +173,11 @@ static void drop_entry(struct entry **e) {
     }
 }
 
-// The entry is an answer, whatever becomes of the refresh that may have been
-// started; but if that has ended well by now, its result is a better one.
-int memo_refresh_and_answer_(struct begin_step *begin, struct memo_value *out) {
+// Hand out the entry that the step found; run the refresh of it that the step
+// started, if it did.  The entry is an answer, whatever becomes of the refresh;
+// but if that has ended well by now, its result is a better one.
+static int refresh_and_answer(struct begin_step *begin,
+                              struct memo_value *out) {
     SYNC_CLEANUP(drop_entry) struct entry *e = begin->entry;
     struct memo_load *f = begin->flight;
 

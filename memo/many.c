@@ -1,8 +1,17 @@
+#include "memo/args.h"
+#include "memo/entry.h"
+#include "memo/find.h"
+#include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
-#include "memo/table.h"
+#include "memo/load.h"
+#include "memo/run.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 
 #include <string.h>
+
+#include "sync/pin.h"
 
 // Many keys at once.
 //

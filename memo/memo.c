@@ -2,9 +2,18 @@
 
 #include <string.h>
 
+#include "memo/args.h"
+#include "memo/engine.h"
+#include "memo/entry.h"
+#include "memo/find.h"
+#include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
-#include "memo/table.h"
+#include "memo/load.h"
+#include "memo/shard.h"
+#include "memo/stats.h"
+#include "memo/step.h"
+#include "sync/pin.h"
 
 // The door: every public function on a cache checks its arguments here, and
 // hits end here.

@@ -1,9 +1,18 @@
-#include "memo/expire.h"
+#include "memo/args.h"
+#include "memo/engine.h"
+#include "memo/entry.h"
+#include "memo/fork.h"
+#include "memo/ghost.h"
 #include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/listen.h"
+#include "memo/names.h"
 #include "memo/policy.h"
+#include "memo/pool.h"
+#include "memo/reaper.h"
+#include "memo/shard.h"
 #include "memo/stats.h"
 #include "memo/table.h"
+#include "memo/wheel.h"
 
 #include <string.h>
 

@@ -3,9 +3,29 @@
 #ifndef MEMO_MEMO_POLICY_H_
 #define MEMO_MEMO_POLICY_H_
 
+#include "memo/entry.h"
 #include "memo/ghost.h"
 #include "memo/internal.h"
 #include "memo/names.h"
+#include "memo/shard.h"
+#include "sync/annotate.h"
+#include "sync/atomic.h"
+
+// What a cache whose policy looks at values knows of an entry; in front of all
+// else.  Owned by the shard's owner.
+struct entry_worth {
+    double rank;  // on which the policy decides
+    float value;
+    float cost;   // ns, of its load; 0: it wasn't loaded
+    struct entry *next, *prev;  // in main, on the list of its value
+};
+
+// What e is worth, in a cache where that counts.
+SYNC_INLINE struct entry_worth *entry_worth(const struct memo *m,
+                                            const struct entry *e) {
+    return (struct entry_worth *)(void *)((unsigned char *)(uintptr_t)e -
+                                          m->prefix_size);
+}
 
 // How much there is of what can be bounded.
 struct measure {

@@ -1,6 +1,10 @@
-#include "memo/internal.h"
+#include "memo/pool.h"
 
 #include <string.h>
+
+#include "sync/atomic.h"
+#include "sync/clock.h"
+#include "sync/mutex.h"
 
 // memo's own executor: a few threads that take loads in the order in which they
 // were submitted.

@@ -1,8 +1,11 @@
-#include "memo/internal.h"
+#include "memo/fork.h"
+#include "memo/memo.h"
 
 #include <string.h>
 
+#include "sync/atomic.h"
 #include "sync/machine.h"
+#include "sync/mutex.h"
 
 // Completions on a descriptor.
 //

@@ -1,7 +1,14 @@
-#include "memo/internal.h"
-#include "memo/stats.h"
+#include "memo/reaper.h"
 
 #include <string.h>
+
+#include "memo/entry.h"
+#include "memo/fork.h"
+#include "memo/internal.h"
+#include "memo/listen.h"
+#include "memo/shard.h"
+#include "memo/stats.h"
+#include "sync/clock.h"
 
 // Where a monitor leaves what it has reclaimed, so that it never runs a
 // destructor in the way of those who wait for it.

@@ -1,9 +1,13 @@
+#include "memo/entry.h"
 #include "memo/expire.h"
+#include "memo/internal.h"
 #include "memo/link.h"
+#include "memo/listen.h"
 #include "memo/policy.h"
 #include "memo/shard.h"
-#include "memo/stats.h"
+#include "memo/step.h"
 #include "memo/table.h"
+#include "memo/wheel.h"
 
 // What is resident: stored, dropped, and swept when it is out of date.
 

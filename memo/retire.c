@@ -1,6 +1,8 @@
-#include "memo/expire.h"
+#include "memo/entry.h"
+#include "memo/listen.h"
 #include "memo/shard.h"
-#include "memo/stats.h"
+#include "memo/step.h"
+#include "memo/wheel.h"
 
 #include <string.h>
 

@@ -1,5 +1,12 @@
-#include "memo/internal.h"
+#include "memo/run.h"
 
+#include "memo/engine.h"
+#include "memo/flight.h"
+#include "memo/fork.h"
+#include "memo/internal.h"
+#include "memo/load.h"
+#include "memo/shard.h"
+#include "memo/step.h"
 #include "sync/clock.h"
 #include "sync/error.h"
 #include "sync/note.h"

@@ -1,7 +1,12 @@
-#include "memo/expire.h"
-#include "memo/policy.h"
 #include "memo/shard.h"
+
+#include "memo/entry.h"
+#include "memo/expire.h"
+#include "memo/flight.h"
+#include "memo/internal.h"
+#include "memo/policy.h"
 #include "memo/stats.h"
+#include "memo/step.h"
 #include "memo/table.h"
 
 // Changes that come from outside, and the end of a shard.

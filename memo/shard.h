@@ -1,13 +1,89 @@
-// What the sources that write shards share: shard.c, resident.c, retire.c, begin.c
-// and end.c.  All of it is the owner's: plain code of a single writer.  Who that
-// is, the engine decides.  Nothing here calls a user's function, allocates or
-// frees: what becomes free is left in s->garbage.
+// A part of a cache: what hashes alike.  And what the sources that write shards
+// share: shard.c, resident.c, retire.c, begin.c and end.c.  All of it is the owner's:
+// plain code of a single writer.  Who that is, the engine decides.  Nothing here calls
+// a user's function, allocates or frees: what becomes free is left in s->garbage.
 #ifndef MEMO_MEMO_SHARD_H_
 #define MEMO_MEMO_SHARD_H_
 
-#include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/entry.h"
+#include "memo/memo.h"
 #include "memo/table.h"
+#include "sync/annotate.h"
+#include "sync/atomic.h"
+#include "sync/list.h"
+#include "sync/mutex.h"
+
+struct ledger;
+struct memo_load;
+struct policy;
+struct wheel;
+
+// INVARIANT(counts)  n_entries, entry_bytes equal what a walk of the table
+//     finds, old generations included; n_flights what a walk of the map finds;
+//     retired_bytes what a walk of retired finds.
+// INVARIANT(room)  retired has room for all that is resident, too: so what
+//     leaves the table always finds a place.
+// INVARIANT(running)  running holds the n_running flights whose loads run, the
+//     oldest first.
+// INVARIANT(links)  An entry that is LINKED has links, to sources of its cache,
+//     to each of which it holds a reference.
+struct shard {
+    // The line that hits read.  table: see there.
+    struct table table;
+    sync_atomic_u64 stamp;  // Published by the owner: generation, saturated
+                            // uses; ENTRY_NONE, where every hit takes the long
+                            // way
+
+    // Const after init.
+    struct memo *memo;
+    uint64_t mark;  // what says in the words of its entries that they belong here
+
+    struct policy *policy;  // NULL: the cache isn't bounded
+    struct wheel *wheel;    // NULL: there are no times
+    struct ledger *ledger;
+
+    struct sync_mutex mu;  // leaf: no lock is acquired while it is held
+
+    // Owned by the shard's owner.
+    struct memo_load *flights;
+    struct memo_load *detached_flights;
+    struct sync_list running;  // all whose loads run, in order of their begin
+    struct entry **retired;  // n_retired unlinked ones, not yet found unpinned
+    uint64_t retired_pages;  // bytes reserved for it; const after init
+    uint64_t retired_room, retired_most;  // committed for; there ever were
+    struct entry *garbage;  // dead; to be destroyed when ownership ends
+    uint64_t garbage_bytes;
+    uint64_t n_retired, retired_bytes;
+    uint64_t reclaim_at;  // n_retired that makes the next scan worth it, or so
+    uint64_t reclaim_bytes_at;  // many bytes more than the last one left
+    uint64_t swept_to;    // groups of the table already swept
+    uint64_t n_outdated, outdated_bytes;  // resident, of old generations
+    uint64_t unswept_clears;  // generations that may still have entries
+    int sweeping;             // entries of old generations may be left
+    int written;              // the last step changed the table
+    int reclaim_now;          // it retired something with a destructor
+    uint64_t n_flights, n_running;
+    uint64_t entry_bytes;
+    uint64_t n_linked;      // resident entries with links
+    uint64_t concerned;     // links broken when the last sweep for them began
+    uint64_t joins, loads, load_failures, detached, load_ns;
+    uint64_t refreshes, refresh_failures, not_modified, passes, expired;
+    int64_t now_ns;   // the latest time that a step was told
+    uint64_t random;  // state of a generator
+    int closed;
+
+    // Atomic: 1 for being open, and one for each entry and flight that exists.
+    sync_atomic_u64 live;
+    // Atomic: entries unlinked but not destroyed yet, for whatever reason: still
+    // on retired, in garbage, put off by the monitor, referred to, or in their
+    // destructors.  ORDER(undead) in entry.c
+    sync_atomic_u64 n_undead, undead_bytes;
+};
+
+// Reclaiming so many retired bytes is worth a scan of all pins.
+#define RECLAIM_BYTES ((uint64_t)256 << 10)
+
+// ---- the owner's
 
 // Times in which steps happen never go back.
 SYNC_INLINE void shard_see_time(struct shard *s, int64_t now_ns) {
@@ -49,7 +125,13 @@ void memo_drop_owned_(struct shard *s, struct table_place place,
 // return in how many.
 uint64_t memo_sweep_owned_(struct shard *s, uint64_t n);
 
+// What a step leaves to do: a bounded amount of growing, sweeping, reclaiming.
+void memo_tidy_owned_(struct shard *s);
+
 // ---- retire.c
+
+// Take from s->garbage what a thread may destroy in one go.
+struct entry *memo_take_garbage_owned_(struct shard *s);
 
 // Whether some of s->garbage will be left when a thread has taken its part.
 int memo_leaves_garbage_owned_(struct shard *s);

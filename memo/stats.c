@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "memo/internal.h"
+#include "memo/shard.h"
+
 // Counting times.  A histogram has eight buckets for each power of two, so a
 // bucket is at most an eighth as wide as the times in it are long.  A time belongs
 // to the first bucket whose bound it doesn't exceed:

@@ -1,9 +1,14 @@
 // What is counted besides the plain numbers of struct shard: how long loads and
-// waits took, and why values left; and what a listener is still to be told.
+// waits took, and why values left.
 #ifndef MEMO_MEMO_STATS_H_
 #define MEMO_MEMO_STATS_H_
 
-#include "memo/internal.h"
+#include "memo/memo.h"
+#include "sync/atomic.h"
+
+struct entry;
+struct memo;
+struct shard;
 
 // A histogram that many threads add to.
 struct track {
@@ -46,43 +51,13 @@ void memo_record_(struct shard *s, int which, int64_t span_ns);
 size_t memo_ledgers_size_(uint64_t n_shards);
 void memo_init_ledgers_(struct memo *m, void *ledgers);
 
-// ------------------------------------------------------------------ listening
+// Count a hit whose pin doesn't say where.
+void memo_count_hit_(struct memo *m);
 
-// What a cache with a listener knows of an entry besides; in front of it, at
-// memo.news_offset.
-struct entry_news {
-    // Guarded by shard->mu, then owned by who tells.
-    struct entry *next;
-    uint32_t cause;
-    uint32_t unused;
-};
+// Count an answer of that kind: enum memo_from.
+void memo_count_(struct memo *m, uint32_t from);
 
-enum telling {
-    TELLING_NOT = 0,
-    TELLING = 1,          // a thread tells, or is asked to
-    TELLING_AWAITED = 2,  // and somebody waits for it
-};
-
-// The owner of s has taken e, which has been resident, from the table; or won't
-// store e, which is the result of a load or a put, and has not been.
-void memo_note_removed_owned_(struct shard *s, struct entry *e,
-                              enum memo_cause cause);
-void memo_note_rejected_owned_(struct shard *s, struct entry *e);
-
-// Whether somebody must begin to tell; if so, the caller, who holds the shard's
-// mutex.
-int memo_begin_to_tell_locked_(struct shard *s);
-
-// Tell what there is to be told of s, having begun to.  Return whether there is
-// more by now; otherwise the telling has ended.  CALLBACK, nothing locked.
-//
-// LIFETIME: the caller keeps the shard.
-int memo_tell_some_(struct shard *s);
-
-// In the child of a fork: nobody tells of s who isn't this thread.
-void memo_listener_forked_owned_(struct shard *s);
-
-// Wait until all is told.  0, or MEMO_ETIMEDOUT.
-int memo_await_told_(struct memo *m, int64_t deadline_ns);
+// Fill in what the shards don't know: the sums of times.
+void memo_stats_times_(struct memo *m, struct memo_stats *stats);
 
 #endif  // MEMO_MEMO_STATS_H_

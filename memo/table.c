@@ -2,48 +2,16 @@
 
 #include <string.h>
 
+#include "memo/entry.h"
 #include "memo/expire.h"
+#include "memo/find.h"
+#include "memo/internal.h"
+#include "memo/shard.h"
 #include "sync/machine.h"
+#include "sync/pin.h"
 
-// The table is an array of groups of two buckets in address space reserved once,
-// so it never moves and readers need no protection from its growth.
-//
-// It grows by linear hashing (W. Litwin, "Linear Hashing: A New Tool for File
-// and Table Addressing", VLDB 1980): when it is full enough, the upper half of
-// twice the size is committed, and from then on each insertion splits one group
-// in two, moving to group g + n/2 the entries whose hash has the next bit set,
-// at the same parity.  No operation ever does more than one such step.
-//
-// An entry lies in its home bucket, else in the other bucket of the group, else
-// in a chain of overflow groups that hangs on the last slot of the odd bucket.
-// Chain groups come from a pool of their own and are never given back, only
-// reused: a reader who strays into one that was reused reads slots of another
-// group, finds nothing equal to its key, and goes on.
-//
-// Readers look at a group's chain first, then at its buckets; and at a group
-// before the one that is split from it.  The owner moves entries in these
-// directions only, and stores in the new place before it clears the old one, so
-// a reader that looks at both can't miss an entry on its way.
-//
-//   ORDER(slot)   slot:A  release store of the slot
-//                 tags:B  then release store of the tags
-//                 tags:C  acquire load of the tags
-//                 slot:D  acquire load of the slot
-//       If tags:C sees the tag of tags:B, slot:D reads what slot:A stored or
-//       something later; and what the slot points to is initialized.
-//
-//   ORDER(grow)   commit:A release store of level
-//                 level:B acquire load of level
-//       If level:B reads a level, its buckets are committed memory.
-//
-//   ORDER(pin)    gone:C  is the store that clears or replaces a slot; see
-//                 sync/pin.c.
+// The owner's operations.  ORDER labels of this file are explained in table.h.
 
-struct group {
-    struct bucket bucket[2];
-};
-
-#define GROUP_SLOTS (2 * BUCKET_SLOTS - 1)  // the last slot is the chain's link
 #define TABLE_NOT_SPLITTING UINT64_MAX
 #define FIRST_LEVEL 16  // buckets
 #define CHAINS_AT_ONCE 512  // committed together: 64 KiB

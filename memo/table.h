@@ -1,82 +1,87 @@
-// The table of resident entries, as hits see it; and the owner's operations.
-// How it is laid out and grows: table.c.
+// The table of resident entries: its layout, and the owner's operations.  How
+// readers, who need no lock, find what is in it: find.h.
+//
+// The table is an array of groups of two buckets in address space reserved once,
+// so it never moves and readers need no protection from its growth.
+//
+// It grows by linear hashing (W. Litwin, "Linear Hashing: A New Tool for File
+// and Table Addressing", VLDB 1980): when it is full enough, the upper half of
+// twice the size is committed, and from then on each insertion splits one group
+// in two, moving to group g + n/2 the entries whose hash has the next bit set,
+// at the same parity.  No operation ever does more than one such step.
+//
+// An entry lies in its home bucket, else in the other bucket of the group, else
+// in a chain of overflow groups that hangs on the last slot of the odd bucket.
+// Chain groups come from a pool of their own and are never given back, only
+// reused: a reader who strays into one that was reused reads slots of another
+// group, finds nothing equal to its key, and goes on.
+//
+// Readers look at a group's chain first, then at its buckets; and at a group
+// before the one that is split from it.  The owner moves entries in these
+// directions only, and stores in the new place before it clears the old one, so
+// a reader that looks at both can't miss an entry on its way.
+//
+//   ORDER(slot)   slot:A  release store of the slot
+//                 tags:B  then release store of the tags
+//                 tags:C  acquire load of the tags
+//                 slot:D  acquire load of the slot
+//       If tags:C sees the tag of tags:B, slot:D reads what slot:A stored or
+//       something later; and what the slot points to is initialized.
+//
+//   ORDER(grow)   commit:A release store of level
+//                 level:B acquire load of level
+//       If level:B reads a level, its buckets are committed memory.
+//
+//   ORDER(pin)    gone:C  is the store that clears or replaces a slot; see
+//                 sync/pin.c.
 #ifndef MEMO_MEMO_TABLE_H_
 #define MEMO_MEMO_TABLE_H_
 
-#include "memo/internal.h"
-#include "sync/pin.h"
+#include <stddef.h>
+#include <stdint.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "memo/hash.h"
+#include "sync/annotate.h"
+#include "sync/atomic.h"
 
-// ORDER labels of this file are explained in table.c.
+struct entry;
+struct shard;
+
+// Seven slots and their tags; the eighth byte of tags is 0.  A slot is 0, or the
+// address of an entry above the fragment of the hash.  One cache line.
+#define BUCKET_SLOTS 7
+
+struct bucket {
+    SYNC_ATOMIC(uint64_t) slot[BUCKET_SLOTS];
+    SYNC_ATOMIC(uint64_t) tags;
+};
+
+// A slot of the odd bucket, the last one, is the link of the chain.
+struct group {
+    struct bucket bucket[2];
+};
+
+struct table {
+    unsigned char *base;  // Const after init.
+
+    // Published by the owner: stored with release, loaded by hits.
+    sync_atomic_u64 mask;  // (buckets - 1) * sizeof(struct bucket); may lag
+                           // behind or run ahead: hits check what they find
+    sync_atomic_u64 level;  // buckets at this level
+
+    // Owned by the shard's owner.
+    uint64_t split;      // next group to split, or TABLE_NOT_SPLITTING
+    uint64_t n_entries;  // slots in use
+    unsigned char *chains;      // next chain group to be used for the first time
+    unsigned char *chains_end;  // committed up to here
+    unsigned char *limit;       // the pool of chain groups ends here
+    uint64_t free_chains;       // list of unused ones, by address; 0: none
+    uint64_t max_level;
+    uint64_t committed;  // bytes
+};
 
 SYNC_INLINE uint64_t table_tag(uint64_t hash) {
     return (hash >> 8) & 0xff;
-}
-
-// Which of the seven tags of b are equal to the hash's: a set, of which
-// table_first() is the first and which table_rest() takes the first from.  In
-// it may be others behind the first that is, and no harm done: their fragments
-// differ.
-//
-// ORDER(slot) tags:C
-#if defined(__SSE2__)
-
-#define TABLE_SET unsigned
-
-SYNC_INLINE TABLE_SET table_match(struct bucket *b, uint64_t hash) {
-    __m128i tag = _mm_cvtsi64_si128((long long)hash);
-
-    tag = _mm_unpacklo_epi8(tag, tag);     // the second byte is the second pair,
-    tag = _mm_shufflelo_epi16(tag, 0x55);  // and that, four times
-    tag = _mm_cmpeq_epi8(tag, SYNC_LOAD_ACQ_SSE2(&b->tags));
-    return (unsigned)_mm_movemask_epi8(tag) & 0x7f;
-}
-
-SYNC_INLINE size_t table_first(TABLE_SET match) {
-    size_t i;
-
-    // Builtins return an int, which costs an instruction to widen.
-    __asm__("rep bsfl %1, %k0" : "=r"(i) : "r"(match) : "cc");
-    return i;
-}
-
-#else
-
-#define TABLE_SET uint64_t
-
-SYNC_INLINE TABLE_SET table_match(struct bucket *b, uint64_t hash) {
-    uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t x = SYNC_LOAD_ACQ(&b->tags) ^ (ones * table_tag(hash));
-
-    return (x - ones) & ~x & (ones << 7);
-}
-
-SYNC_INLINE size_t table_first(TABLE_SET match) {
-    return (size_t)__builtin_ctzll(match) >> 3;
-}
-
-#endif
-
-SYNC_INLINE TABLE_SET table_rest(TABLE_SET match) {
-    return match & (match - 1);
-}
-
-SYNC_INLINE struct bucket *table_bucket(const struct table *t, uint64_t hash) {
-    // mask counts bytes, so the index comes multiplied by the bucket's size.
-    uint64_t i = hash >> (HASH_BUCKET_SHIFT - 6) |
-                 hash << (64 - (HASH_BUCKET_SHIFT - 6));
-
-    return (struct bucket *)(void *)(t->base + (i & SYNC_LOAD(&t->mask)));
-}
-
-_Static_assert(sizeof(struct bucket) == 64, "a bucket is one line: 1 << 6");
-
-// The other bucket of the group.
-SYNC_INLINE struct bucket *table_neighbour(struct bucket *b) {
-    return (struct bucket *)((uintptr_t)b ^ sizeof(struct bucket));
 }
 
 // The entry that slot_word stands for if its fragment is the hash's, else NULL.
@@ -86,92 +91,6 @@ SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
                ? (struct entry *)(uintptr_t)(slot_word >> 16)
                : NULL;
 }
-
-// What a hit finds, and how it is kept.
-struct table_hit {
-    struct entry *entry;
-    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, ENTRY_TIMED
-    sync_pin_slot *pin;
-};
-
-// Whether e, in a cache with times and no clock of its own, is fresh for sure.
-SYNC_INLINE int table_is_fresh(const struct entry *e, sync_pin_slot *pin) {
-    int64_t check_ns = SYNC_LOAD(&entry_prefix(e)->check_ns);
-
-    SYNC_FORGET(pin);
-    return SYNC_LIKELY(check_ns != MEMO_NEVER)
-               ? sync_ticks_before(&sync_pin_record(pin)->window, check_ns)
-               : 1;
-}
-
-// Whether the entry in b with the first equal tag may be the key's: then where,
-// and what is there.
-SYNC_INLINE int table_guess(struct bucket *b, uint64_t hash,
-                            SYNC_ATOMIC(uint64_t) * *slot, uint64_t *word) {
-    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
-
-    if (SYNC_UNLIKELY(match == 0)) {
-        return 0;
-    }
-    *slot = &b->slot[table_first(match)];
-    *word = SYNC_LOAD_ACQ(*slot);  // ORDER(slot) slot:D
-    return (uint16_t)*word == (uint16_t)hash;
-}
-
-// Whether e, which is pinned, is a value of that key, of this generation and
-// with its uses saturated; and has no links, unless linked is ENTRY_LINKED, not 0,
-// and the caller looks at them.  (A call from here would cost every hit a stack
-// frame.)  *flags: see struct table_hit.
-SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
-                             const void *key, size_t key_size, uint64_t linked,
-                             uint64_t *flags) {
-    uint64_t more =
-        (SYNC_LOAD(&e->word) ^ SYNC_LOAD(&s->stamp)) >> ENTRY_KEY_SHIFT;
-
-    if (SYNC_LIKELY(more == key_size) &&
-        SYNC_LIKELY(hash_equal_bytes(e->bytes, key, key_size))) {
-        *flags = 0;
-        return 1;
-    }
-    SYNC_FORGET(more);
-    *flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
-    return (*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | linked)) == 0 &&
-           hash_equal_bytes(e->bytes, key, key_size);
-}
-
-// The common case of a hit: first equal tag of the bucket, counter saturated, a
-// free pin.  Return 0 in every other case, of which a miss is one.
-SYNC_INLINE int table_hit(const struct shard *s, struct bucket *b,
-                          const void *key, size_t key_size, uint64_t hash,
-                          uint64_t linked, struct table_hit *hit) {
-    SYNC_ATOMIC(uint64_t) * slot;
-    uint64_t slot_word;
-
-    if (SYNC_UNLIKELY(!table_guess(b, hash, &slot, &slot_word))) {
-        return 0;
-    }
-    hit->entry = (struct entry *)(uintptr_t)(slot_word >> 16);
-    hit->pin = sync_pin_fast(hit->entry);
-    if (SYNC_UNLIKELY(hit->pin == NULL)) {
-        return 0;
-    }
-    if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word)) &&  // ORDER(pin) look:B
-        SYNC_LIKELY(table_is_hit(s, hit->entry, key, key_size, linked,
-                                 &hit->flags)) &&
-        (SYNC_LIKELY(!(hit->flags & ENTRY_TIMED)) ||
-         table_is_fresh(hit->entry, hit->pin))) {
-        return 1;
-    }
-    sync_unpin(hit->pin);
-    return 0;
-}
-
-// Any hit, without a lock: every place where the key may be.  Fill *out and
-// return 1, see memo_answer_(); or return 0: the key isn't resident; or -1: only
-// the owner knows (no memory for a pin, or a chain too long to be followed to its
-// end).
-int memo_table_find_(struct shard *s, const void *key, size_t key_size,
-                     uint64_t hash, struct memo_value *out);
 
 // ---- the owner's operations
 

@@ -1,5 +1,7 @@
-#include "memo/expire.h"
+#include "memo/entry.h"
+#include "memo/flight.h"
 #include "memo/internal.h"
+#include "memo/shard.h"
 
 #include <string.h>
 

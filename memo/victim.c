@@ -1,8 +1,12 @@
+#include "memo/entry.h"
+#include "memo/flight.h"
+#include "memo/internal.h"
+#include "memo/names.h"
 #include "memo/policy.h"
+#include "memo/shard.h"
+#include "memo/table.h"
 
 #include <string.h>
-
-#include "memo/table.h"
 
 // The queues; and of main, which of its entries goes first.
 //

@@ -1,5 +1,7 @@
 #include "memo/wheel.h"
 
+#include "memo/entry.h"
+
 // Times are signed, ticks are not: the least time is tick 0.
 
 #define SIGN (UINT64_C(1) << 63)

@@ -7,7 +7,9 @@
 #ifndef MEMO_MEMO_WHEEL_H_
 #define MEMO_MEMO_WHEEL_H_
 
-#include "memo/internal.h"
+#include <stdint.h>
+
+struct entry;
 
 #define WHEEL_BITS 6
 #define WHEEL_SLOTS 64

@@ -1,0 +1,143 @@
+// A load in progress: flight.c, and verdict.c for what it says of its result.
+#ifndef MEMO_MEMO_FLIGHT_H_
+#define MEMO_MEMO_FLIGHT_H_
+
+#include "memo/expire.h"
+#include "memo/fork.h"
+#include "memo/memo.h"
+#include "memo/trie.h"
+#include "sync/annotate.h"
+#include "sync/atomic.h"
+#include "sync/event.h"
+#include "sync/list.h"
+
+struct entry;
+struct link_set;
+struct shard;
+
+// A load in progress, and everybody who waits for it.  Public as struct
+// memo_load: it is what the load function holds.
+//
+//     ATTACHED --- invalidated ---> DETACHED
+//        |                             |
+//        '--- finished, or closed -----'---> ENDED
+//
+// Only the shard's owner changes state.  While ATTACHED, it is in the shard's
+// map, and newcomers join it.
+//
+// INVARIANT(attached)  f is in its shard's map iff f->state is ATTACHED, and on
+//     its list of detached flights iff it is DETACHED.
+enum flight_state {
+    FLIGHT_ATTACHED = 0,
+    FLIGHT_DETACHED = 1,  // its result will be delivered, not stored
+    FLIGHT_ENDED = 2,     // done is set, or about to be
+};
+
+// What a load says of its result, besides giving a value or failing.
+enum verdict { VERDICT_VALUE, VERDICT_NOT_FOUND, VERDICT_NOT_MODIFIED };
+
+struct memo_load {
+    // Owned by the shard's owner.
+    union {
+        void *child[TRIE_WAYS];  // ATTACHED: the map, see trie.h
+        struct {
+            struct memo_load *next, *before;
+        } list;  // DETACHED; ENDED before its time: next
+    };
+
+    // Const after init.
+    struct shard *shard;
+    uint64_t hash;
+    size_t key_size;
+    int64_t started_ns;
+
+    // Const after it was started.
+    struct entry *old;  // with a reference: the key's entry, past its time or to
+                        // be refreshed; NULL: none
+    int refresh;  // nobody had to wait for it
+    int64_t old_until_ns;  // how long the old value may stand in
+    int alone;  // it serves who started it and nobody else, and isn't stored
+
+    // Owned by the shard's owner.
+    struct sync_link running;  // while runs: on its shard's list
+    uint64_t began;            // by the clock of sources; const once it runs
+    uint64_t checked;          // by that clock: when it was not outdated
+    enum flight_state state;
+    int runs;     // its load has not ended
+    int excused;  // memo_close() doesn't wait for it
+    uint32_t interest;  // who wants the result: waiters, and memo itself where
+                        // it loads for its own sake
+
+    // Owned by the load: the value being made, and its weight if it has said so.
+    struct entry *making;
+    uint32_t weight;
+    int has_weight;
+    enum verdict verdict;
+    int pass;
+    struct dates dates;
+    int64_t until_ns;  // what it was made from is no longer fresh then
+
+    // Published by done: stored before sync_event_set(), read after the event
+    // was seen set.
+    struct entry *result;  // NULL, or a reference that f holds
+    int error;
+    int detached;  // it was DETACHED when it ended, or outdated
+    int outdated;  // one of its links didn't hold when it ended
+    int stale;     // result is the old value, past its time
+    int passed;    // it is for who started it: the others load alone
+
+    struct sync_event done;
+    struct sync_event canceled;  // nobody wants it, or the cache is closing
+    struct sync_watcher on_cancel;  // watches canceled, if cancel_fn
+    memo_cancel_fn *cancel_fn;
+    void *cancel_arg;
+
+    // Atomic.  What is behind it: see depend.c
+    SYNC_ATOMIC(struct link_set *) links;
+
+    // Atomic.
+    sync_atomic_u32 refs;      // ORDER(unref)
+    sync_atomic_u32 finished;  // 1 from the first memo_load_finish()
+
+    uint32_t n_forks;  // Const after init: memo_n_forks_() when it was made
+
+    // Guarded by the wait graph's mutex, in run.c.
+    struct memo_load *waits_for;
+
+    // Owned by the executor, or by the bulk load, it is handed to.
+    struct memo_load *next;
+
+    unsigned char key[];  // Const after init; a zero byte follows it.
+};
+
+// Whether memo_load_finish() has been called: nothing more may be said of it.
+SYNC_INLINE int memo_is_finished_(const struct memo_load *f) {
+    return SYNC_LOAD(&f->finished) != 0;
+}
+
+// Whether f has an old value in hand, not only a marker.
+int memo_has_old_(const struct memo_load *f);
+
+// Whether the load of f has given its value no time to live.
+int memo_is_stillborn_(const struct memo_load *f);
+
+// Make a flight with one reference, the caller's; NULL: out of memory.
+struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
+                                   const void *key, size_t key_size);
+void memo_flight_unref_(struct memo_load *f);
+
+// Whether f is another process's, from before a fork.
+SYNC_INLINE int memo_is_inherited_(const struct memo_load *f) {
+    return SYNC_UNLIKELY(f->n_forks != memo_n_forks_());
+}
+
+// The flight of that key on a shard's map of them; NULL: none.
+struct memo_load *memo_flight_find_owned_(struct memo_load *map, uint64_t hash,
+                                          const void *key, size_t key_size);
+
+// What f ends with, when its load says error; and the marker that may have to be
+// stored then, or NULL.
+int memo_error_of_(const struct memo_load *f, int error);
+struct entry *memo_marker_for_(struct memo_load *f, int error);
+
+#endif  // MEMO_MEMO_FLIGHT_H_
