@@ -2,6 +2,7 @@
 #ifndef MEMO_MEMO_ENTRY_H_
 #define MEMO_MEMO_ENTRY_H_
 
+#include "memo/hash.h"
 #include "memo/memo.h"
 #include "sync/annotate.h"
 #include "sync/atomic.h"
@@ -135,6 +136,13 @@ SYNC_INLINE struct entry **entry_next_dead(struct entry *e) {
 
 SYNC_INLINE size_t entry_key_size(uint64_t word) {
     return (size_t)(word >> ENTRY_KEY_SHIFT) & MEMO_KEY_MAX;
+}
+
+// Whether that is the key of e.
+SYNC_INLINE int entry_has_key(const struct entry *e, uint64_t word, const void *key,
+                   size_t key_size) {
+    return entry_key_size(word) == key_size &&
+           hash_equal_bytes(e->bytes, key, key_size);
 }
 
 // The prefix of an entry, in a cache where entries have one.

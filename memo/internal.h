@@ -20,7 +20,7 @@
 //     ghost.c        what is remembered of evicted keys
 //     flight.c       one load in progress; verdict.c: what it says of its result
 //     trie.h         the map of them, and of sources
-//     table.c        resident entries; find.h: lock-free readers; hash.h
+//     table.c        resident entries; find.c: readers without a lock; hash.h
 //     entry.c        one result: made, pinned, counted, destroyed
 //     link.c         tags, and keys that others depend on; links to them
 //     depend.c       what a load says of these

@@ -1,14 +1,9 @@
 #include "memo/table.h"
 
-#include <string.h>
-
 #include "memo/entry.h"
-#include "memo/expire.h"
-#include "memo/find.h"
 #include "memo/internal.h"
 #include "memo/shard.h"
 #include "sync/machine.h"
-#include "sync/pin.h"
 
 // The owner's operations.  ORDER labels of this file are explained in table.h.
 
@@ -20,19 +15,6 @@
 // full, and 78 % where its turn comes last, which keeps chains rare.
 #define GROW_NUMERATOR 2
 #define GROW_DENOMINATOR 9
-
-// More hops than chains have, if nobody makes keys collide: the reader has
-// probably strayed, and better asks the owner.
-#define MAX_HOPS 64
-
-static struct group *group_at(struct table *t, uint64_t bucket_index) {
-    return (struct group *)(void *)(t->base + (bucket_index >> 1) *
-                                                  sizeof(struct group));
-}
-
-static SYNC_ATOMIC(uint64_t) * link_of(struct group *g) {
-    return &g->bucket[1].slot[BUCKET_SLOTS - 1];
-}
 
 static int slots_of(int parity) {
     return parity == 0 ? BUCKET_SLOTS : BUCKET_SLOTS - 1;
@@ -78,191 +60,6 @@ uint64_t memo_table_bytes_(const struct table *t) {
     return buckets * sizeof(struct bucket) + (uint64_t)(t->chains - chains);
 }
 
-// ------------------------------------------------------------------ readers
-
-// What a look at one candidate came to.  UNSURE: it couldn't be looked at.
-enum look { LOOK_OTHER, LOOK_FOUND, LOOK_CHANGED, LOOK_UNSURE };
-
-static void count_use(struct entry *e, uint64_t word) {
-    while ((word & ENTRY_USES) != ENTRY_USES &&
-           !SYNC_CAS(&e->word, &word,
-                     word + (UINT64_C(1) << ENTRY_USES_SHIFT))) {
-    }
-}
-
-static int is_current(const struct shard *s, uint64_t word) {
-    return (word & ENTRY_GENERATION) == (SYNC_LOAD(&s->stamp) & ENTRY_GENERATION);
-}
-
-static int has_key(const struct entry *e, uint64_t word, const void *key,
-                   size_t key_size) {
-    return entry_key_size(word) == key_size &&
-           hash_equal_bytes(e->bytes, key, key_size);
-}
-
-// Keep e, which is pinned, or only briefly so, in *out, of which from is set.
-static void take(struct entry *e, uint64_t word, sync_pin_slot *pin, int brief,
-                 struct memo_value *out) {
-    if (out->from == MEMO_NEGATIVE) {
-        sync_unpin(pin);
-    } else if (brief) {
-        memo_entry_ref_(e);
-        sync_unpin(pin);
-        memo_entry_hand_out_(e, out->from, out);
-    } else {
-        entry_describe(e, word, entry_key_size(word), out);
-        out->pin = (void *)(uintptr_t)pin;
-    }
-}
-
-// What time it is, for reading the age of e; or INT64_MIN, if it is surely before
-// the time from when on that needs thinking.  When the clock is read, the hits
-// that follow profit from it.
-static int64_t now_for(struct memo *m, const struct entry *e,
-                       sync_pin_slot *pin) {
-    struct sync_ticks_window *w = &sync_pin_record(pin)->window;
-
-    if (!m->clock_is_monotonic) {
-        return memo_now_(m);
-    }
-    return sync_ticks_before(w, SYNC_LOAD(&entry_prefix(e)->check_ns))
-               ? INT64_MIN
-               : sync_ticks_read_clock(w);
-}
-
-// Pin the entry in *slot and compare.  If all slots of this thread are in use,
-// a brief pin protects it until a reference is counted.
-static enum look look_at(struct shard *s, SYNC_ATOMIC(uint64_t) * slot,
-                         uint64_t seen, struct entry *e, const void *key,
-                         size_t key_size, struct memo_value *out) {
-    sync_pin_slot *pin = sync_pin_fast(e);
-    int brief = 0;
-    uint64_t word;
-
-    if (pin == NULL) {
-        pin = sync_pin_slow(e);
-    }
-    if (pin == NULL) {
-        pin = sync_pin_brief(e);
-        brief = 1;
-    }
-    if (pin == NULL) {
-        return LOOK_UNSURE;  // no memory for a record
-    }
-    if (SYNC_LOAD_ACQ(slot) != seen) {  // ORDER(pin) look:B
-        sync_unpin(pin);
-        return LOOK_CHANGED;
-    }
-    word = SYNC_LOAD(&e->word);
-    if (!is_current(s, word) || !has_key(e, word, key, key_size) ||
-        !entry_holds(e)) {
-        sync_unpin(pin);
-        return LOOK_OTHER;
-    }
-    out->from = MEMO_HIT;
-    if ((word & ENTRY_TIMED) &&
-        !memo_read_age_(s->memo, e, word, now_for(s->memo, e, pin), out)) {
-        sync_unpin(pin);
-        memset(out, 0, sizeof(*out));
-        return LOOK_UNSURE;
-    }
-    count_use(e, word);
-    take(e, word, pin, brief, out);
-    return LOOK_FOUND;
-}
-
-// The functions that find return 1, 0, or -1 for unsure, as memo_table_find_().
-
-static int find_in_bucket(struct shard *s, struct bucket *b, const void *key,
-                          size_t key_size, uint64_t hash,
-                          struct memo_value *out) {
-    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
-
-    for (; match != 0; match = table_rest(match)) {
-        size_t i = table_first(match);
-        enum look look = LOOK_CHANGED;
-        while (look == LOOK_CHANGED) {
-            uint64_t seen = SYNC_LOAD_ACQ(&b->slot[i]);  // ORDER(slot) slot:D
-            struct entry *e = table_entry(seen, hash);
-            if (e == NULL) {
-                break;
-            }
-            look = look_at(s, &b->slot[i], seen, e, key, key_size, out);
-        }
-        if (look == LOOK_FOUND || look == LOOK_UNSURE) {
-            return look == LOOK_FOUND ? 1 : -1;
-        }
-    }
-    return 0;
-}
-
-static int find_in_buckets(struct shard *s, struct group *g, const void *key,
-                           size_t key_size, uint64_t hash,
-                           struct memo_value *out) {
-    int found = find_in_bucket(s, &g->bucket[0], key, key_size, hash, out);
-
-    return found != 0
-               ? found
-               : find_in_bucket(s, &g->bucket[1], key, key_size, hash, out);
-}
-
-static int find_in_group(struct shard *s, struct group *g, const void *key,
-                         size_t key_size, uint64_t hash,
-                         struct memo_value *out) {
-    uint64_t link = SYNC_LOAD_ACQ(link_of(g));
-    int hops, found;
-
-    for (hops = 0; link != 0 && hops < MAX_HOPS; hops++) {
-        struct group *chain = (struct group *)(uintptr_t)link;
-        found = find_in_buckets(s, chain, key, key_size, hash, out);
-        if (found != 0) {
-            return found;
-        }
-        link = SYNC_LOAD_ACQ(link_of(chain));
-    }
-    found = find_in_buckets(s, g, key, key_size, hash, out);
-    return found == 0 && link != 0 ? -1 : found;
-}
-
-// The two buckets where most keys are: home, and its neighbour.
-static int find_at_home(struct shard *s, const void *key, size_t key_size,
-                        uint64_t hash, struct memo_value *out) {
-    struct bucket *home = table_bucket(&s->table, hash);
-
-    return find_in_bucket(s, home, key, key_size, hash, out) > 0 ||
-           find_in_bucket(s, table_neighbour(home), key, key_size, hash, out) >
-               0;
-}
-
-int memo_table_find_(struct shard *s, const void *key, size_t key_size,
-                     uint64_t hash, struct memo_value *out) {
-    struct table *t = &s->table;
-    uint64_t level = SYNC_LOAD_ACQ(&t->level);  // ORDER(grow) level:B
-
-    if (find_at_home(s, key, key_size, hash, out)) {
-        return 1;
-    }
-    for (;;) {
-        uint64_t i = hash_bucket(hash);
-        uint64_t lower = i & (level / 2 - 1), upper = i & (level - 1);
-        uint64_t now;
-        // The group that may be split, before the one split from it.
-        int found =
-            find_in_group(s, group_at(t, lower), key, key_size, hash, out);
-        if (found == 0 && upper != lower) {
-            found =
-                find_in_group(s, group_at(t, upper), key, key_size, hash, out);
-        }
-        now = SYNC_LOAD_ACQ(&t->level);  // ORDER(grow) level:B
-        if (found != 0 || now == level) {
-            return found;
-        }
-        level = now;  // it doubled meanwhile; that happens 30 times in a life
-    }
-}
-
-// ------------------------------------------------------------------ the owner
-
 // The bucket whose number that is, with more bits than there are, by now.
 static uint64_t bucket_now(const struct table *t, uint64_t number) {
     uint64_t level = SYNC_LOAD(&t->level);
@@ -282,13 +79,13 @@ static uint64_t bucket_index(const struct table *t, uint64_t hash) {
 
 // The next group of a chain, or NULL.
 static struct group *next_group(struct group *g) {
-    return (struct group *)(uintptr_t)SYNC_LOAD(link_of(g));
+    return (struct group *)(uintptr_t)SYNC_LOAD(table_link(g));
 }
 
 struct entry *memo_table_find_owned_(struct shard *s, const void *key,
                                      size_t key_size, uint64_t hash,
                                      struct table_place *place) {
-    struct group *g = group_at(&s->table, bucket_index(&s->table, hash));
+    struct group *g = table_group(&s->table, bucket_index(&s->table, hash));
     int parity, i;
 
     for (; g != NULL; g = next_group(g)) {
@@ -302,7 +99,7 @@ struct entry *memo_table_find_owned_(struct shard *s, const void *key,
                 }
                 e = table_entry(SYNC_LOAD(&b->slot[i]), hash);
                 if (e != NULL &&
-                    has_key(e, SYNC_LOAD(&e->word), key, key_size)) {
+                    entry_has_key(e, SYNC_LOAD(&e->word), key, key_size)) {
                     place->bucket = b;
                     place->i = i;
                     return e;
@@ -336,7 +133,7 @@ void memo_table_named_owned_(struct shard *s, uint32_t name,
 
     // In a huge table, a name is that of several buckets.
     do {
-        struct group *g = group_at(t, bucket_now(t, number));
+        struct group *g = table_group(t, bucket_now(t, number));
         for (; g != NULL; g = next_group(g)) {
             named_in(&g->bucket[0], name, each, arg);
             named_in(&g->bucket[1], name, each, arg);
@@ -396,8 +193,8 @@ static struct group *take_chain(struct table *t) {
     struct group *g = (struct group *)(uintptr_t)t->free_chains;
 
     if (g != NULL) {
-        t->free_chains = SYNC_LOAD(link_of(g));
-        SYNC_STORE(link_of(g), 0);
+        t->free_chains = SYNC_LOAD(table_link(g));
+        SYNC_STORE(table_link(g), 0);
         return g;
     }
     if (t->chains == t->chains_end && commit_chains(t) != 0) {
@@ -429,8 +226,8 @@ static void trim_chain(struct table *t, struct group *g) {
         if (!is_empty(last)) {
             return;
         }
-        SYNC_STORE_REL(link_of(before), 0);
-        SYNC_STORE_REL(link_of(last), t->free_chains);
+        SYNC_STORE_REL(table_link(before), 0);
+        SYNC_STORE_REL(table_link(last), t->free_chains);
         t->free_chains = (uint64_t)(uintptr_t)last;
     }
 }
@@ -449,7 +246,7 @@ static int put_word(struct table *t, struct group *g, int home, uint64_t word,
                 return MEMO_ENOMEM;
             }
             (void)fill_group(next, home, word, tag);
-            SYNC_STORE_REL(link_of(g), (uint64_t)(uintptr_t)next);
+            SYNC_STORE_REL(table_link(g), (uint64_t)(uintptr_t)next);
             return 0;
         }
         g = next;
@@ -531,7 +328,7 @@ static int reserve_chains(struct table *t, struct group *g) {
 
     for (chain = next_group(g); chain != NULL; chain = next_group(chain)) {
         if (have != 0) {
-            have = SYNC_LOAD(link_of((struct group *)(uintptr_t)have));
+            have = SYNC_LOAD(table_link((struct group *)(uintptr_t)have));
         } else {
             fresh += sizeof(struct group);
         }
@@ -556,8 +353,8 @@ void memo_table_grow_owned_(struct shard *s) {
         }
         return;
     }
-    lower = group_at(t, t->split * 2);
-    upper = group_at(t, half + t->split * 2);
+    lower = table_group(t, t->split * 2);
+    upper = table_group(t, half + t->split * 2);
     if (reserve_chains(t, lower) != 0) {
         return;
     }
@@ -582,7 +379,7 @@ int memo_table_insert_owned_(struct shard *s, struct entry *e, uint64_t hash) {
     uint64_t i;
 
     i = bucket_index(t, hash);
-    if (put_word(t, group_at(t, i), (int)(i & 1), slot_word(e, hash),
+    if (put_word(t, table_group(t, i), (int)(i & 1), slot_word(e, hash),
                  table_tag(hash)) != 0) {
         return MEMO_ENOMEM;
     }
@@ -610,7 +407,7 @@ uint64_t memo_table_walk_owned_(struct shard *s, uint64_t first, uint64_t n,
 
     for (i = first; i < groups && i - first < n; i++) {
         struct group *g;
-        for (g = group_at(&s->table, i * 2); g != NULL; g = next_group(g)) {
+        for (g = table_group(&s->table, i * 2); g != NULL; g = next_group(g)) {
             int k;
             for (k = 0; k < 2 * BUCKET_SLOTS; k++) {
                 struct table_place place = {&g->bucket[k / BUCKET_SLOTS],

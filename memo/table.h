@@ -92,6 +92,17 @@ SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
                : NULL;
 }
 
+// The group of a bucket.
+SYNC_INLINE struct group *table_group(struct table *t, uint64_t bucket_index) {
+    return (struct group *)(void *)(t->base + (bucket_index >> 1) *
+                                                  sizeof(struct group));
+}
+
+// Where the link to the next group of a chain is; 0: this is the last.
+SYNC_INLINE SYNC_ATOMIC(uint64_t) * table_link(struct group *g) {
+    return &g->bucket[1].slot[BUCKET_SLOTS - 1];
+}
+
 // ---- the owner's operations
 
 // Prepare t in reserved pages: so many bytes for buckets, a power of two, and
