@@ -2,8 +2,9 @@
 #include "memo/expire.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/link_set.h"
 #include "memo/shard.h"
+#include "memo/source.h"
 #include "memo/step.h"
 #include "memo/table.h"
 

@@ -4,6 +4,7 @@
 #include "memo/link.h"
 #include "memo/policy.h"
 #include "memo/shard.h"
+#include "memo/source.h"
 #include "memo/step.h"
 #include "memo/table.h"
 #include "memo/wheel.h"

@@ -3,6 +3,7 @@
 #include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
+#include "memo/link_set.h"
 #include "memo/listen.h"
 #include "memo/policy.h"
 #include "memo/shard.h"

@@ -5,7 +5,7 @@
 #include "memo/entry.h"
 #include "memo/fork.h"
 #include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/link_set.h"
 #include "memo/shard.h"
 
 // One load in progress, the map of those of a shard, and what a load function

@@ -92,7 +92,7 @@ struct memo_load {
     memo_cancel_fn *cancel_fn;
     void *cancel_arg;
 
-    // Atomic.  What is behind it: see depend.c
+    // Atomic.  What is behind it: see link_set.c
     SYNC_ATOMIC(struct link_set *) links;
 
     // Atomic.

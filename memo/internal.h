@@ -22,8 +22,11 @@
 //     trie.h         the map of them, and of sources
 //     table.c        resident entries; find.c: readers without a lock; hash.h
 //     entry.c        one result: made, pinned, counted, destroyed
-//     link.c         tags, and keys that others depend on; links to them
-//     depend.c       what a load says of these
+//     link.c         what a result hangs on; link_set.c: and that of a load
+//     source.c       tags, and keys that others depend on
+//     stripe.c           all those of a cache
+//     change.c           when they changed
+//     depend.c       what a load says of them
 //     engine.h       who owns a shard
 //     engine_lock.c      whoever holds its mutex
 //     engine_monitor.c   or the monitor it is confined to
@@ -108,7 +111,7 @@ struct memo {
     struct memo *next_orphan;
     int is_orphan;
 
-    // Published by ORDER(sources), see link.c.  NULL: there never were any
+    // Published by ORDER(sources), see source.h.  NULL: there never were any
     SYNC_ATOMIC(struct sources *) sources;
 
     // Atomic.

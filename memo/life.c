@@ -2,12 +2,12 @@
 #include "memo/flight.h"
 #include "memo/fork.h"
 #include "memo/internal.h"
-#include "memo/link.h"
 #include "memo/listen.h"
 #include "memo/pool.h"
 #include "memo/reaper.h"
 #include "memo/run.h"
 #include "memo/shard.h"
+#include "memo/source.h"
 #include "memo/step.h"
 
 #include "sync/clock.h"

@@ -1,14 +1,16 @@
 #include "memo/load.h"
 
+#include "memo/depend.h"
 #include "memo/engine.h"
 #include "memo/entry.h"
 #include "memo/find.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
-#include "memo/link.h"
+#include "memo/link_set.h"
 #include "memo/listen.h"
 #include "memo/run.h"
 #include "memo/shard.h"
+#include "memo/source.h"
 #include "memo/stats.h"
 #include "memo/step.h"
 

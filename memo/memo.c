@@ -3,14 +3,16 @@
 #include <string.h>
 
 #include "memo/args.h"
+#include "memo/depend.h"
 #include "memo/engine.h"
 #include "memo/entry.h"
+#include "memo/expire.h"
 #include "memo/find.h"
-#include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
 #include "memo/load.h"
 #include "memo/shard.h"
+#include "memo/source.h"
 #include "memo/stats.h"
 #include "memo/step.h"
 #include "sync/pin.h"
