@@ -31,6 +31,8 @@
 //     engine_lock.c      whoever holds its mutex
 //     engine_monitor.c   or the monitor it is confined to
 //     reaper.c       destructors, out of the monitor's way
+//     chore.c            what there is to do, taken and done
+//     worker.c           by a thread, or a task of the executor
 //     listen.c       telling what left, and why
 //     stats.c        how long loads and waits took; error.c: what errors are called
 //     prometheus.c   all that is counted, as text
