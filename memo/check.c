@@ -1,3 +1,4 @@
+#include "memo/engine.h"
 #include "memo/entry.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
@@ -5,7 +6,6 @@
 #include "memo/policy.h"
 #include "memo/shard.h"
 #include "memo/source.h"
-#include "memo/step.h"
 #include "memo/table.h"
 #include "memo/wheel.h"
 
@@ -93,10 +93,6 @@ static uint64_t count_running(const struct shard *s) {
         n++;
     }
     return n;
-}
-
-void memo_check_sources_(struct memo *m) {
-    require(m == NULL || memo_sources_are_sound_(m), "sources");
 }
 
 // One list of values; return how many there are on it.
@@ -197,7 +193,7 @@ static void check_wheel(struct shard *s, uint64_t n_timed) {
     require(n == n_timed, "wheel");
 }
 
-void memo_check_owned_(struct shard *s, void *unused) {
+static void check_owned(struct shard *s, void *unused) {
     struct found found = {0, 0, 0, 0, 0};
     uint64_t retired_bytes = 0, garbage_bytes = 0;
     struct entry *e;
@@ -231,4 +227,13 @@ void memo_check_owned_(struct shard *s, void *unused) {
     if (s->wheel != NULL) {
         check_wheel(s, found.timed);
     }
+}
+
+void memo_check(struct memo *m) {
+    uint64_t i;
+
+    for (i = 0; m != NULL && i < memo_n_shards_(m); i++) {
+        memo_own_(memo_shard_at_(m, i), check_owned, NULL);
+    }
+    require(m == NULL || memo_sources_are_sound_(m), "sources");
 }

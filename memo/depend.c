@@ -183,18 +183,3 @@ int memo_use_value_(struct memo *m, struct memo_value *v) {
     }
     return error;
 }
-
-// ------------------------------------------------------------------ changes
-
-int memo_invalidate_tag(struct memo *m, const void *tag, size_t size) {
-    struct source_name name;
-
-    if (memo_is_bad_key_(m, tag, size)) {
-        return MEMO_EINVAL;
-    }
-    if (SYNC_LOAD(&m->closing)) {
-        return MEMO_ECLOSED;
-    }
-    name = memo_tag_name_(m, tag, size);
-    return memo_source_change_(m, &name);
-}

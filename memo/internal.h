@@ -1,7 +1,9 @@
 // struct memo, and what all sources of memo/ share.  The parts, from the caller
 // downwards; a part's header is named after its source, or after the object:
 //
-//     memo.c         the door: checks arguments (args.h), takes options, tries the hit
+//     memo.c         the door: checks arguments (args.c), tries the hit
+//     many.c         of many keys at once; batch.c: their hits
+//     put.c          changes from outside
 //     new.c, life.c  how a cache begins and ends; alloc.c: on what memory
 //     load.c         the idea: find or start a flight, run its load, publish, wait
 //     run.c          running loads, waiting for them, and who waits for whom
@@ -34,9 +36,10 @@
 //     chore.c            what there is to do, taken and done
 //     worker.c           by a thread, or a task of the executor
 //     listen.c       telling what left, and why
-//     stats.c        how long loads and waits took; error.c: what errors are called
+//     stats.c        what is counted, and how long loads and waits took
 //     prometheus.c   all that is counted, as text
 //     check.c        whether all invariants hold
+//     error.c        what errors are called
 //     fork.c         what becomes of it all in the child of a fork
 #ifndef MEMO_MEMO_INTERNAL_H_
 #define MEMO_MEMO_INTERNAL_H_

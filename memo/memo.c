@@ -6,19 +6,16 @@
 #include "memo/depend.h"
 #include "memo/engine.h"
 #include "memo/entry.h"
-#include "memo/expire.h"
 #include "memo/find.h"
 #include "memo/internal.h"
-#include "memo/link.h"
 #include "memo/load.h"
 #include "memo/shard.h"
-#include "memo/source.h"
 #include "memo/stats.h"
 #include "memo/step.h"
 #include "sync/pin.h"
 
-// The door: every public function on a cache checks its arguments here, and
-// hits end here.
+// The door: who asks a cache for something comes in here and has his arguments
+// checked, and hits end here.
 
 static SYNC_COLD int refuse(struct memo_value *out, int error) {
     if (out != NULL) {
@@ -28,22 +25,6 @@ static SYNC_COLD int refuse(struct memo_value *out, int error) {
 }
 
 // ------------------------------------------------------------------ hits
-
-void memo_count_hit_(struct memo *m) {
-    if (m->tally == SYNC_TALLY_NONE || !sync_tally_add_slow(m->tally)) {
-        (void)SYNC_ADD(&m->hits, 1);
-    }
-}
-
-void memo_count_(struct memo *m, uint32_t from) {
-    if (from == MEMO_STALE) {
-        (void)SYNC_ADD(&m->stale, 1);
-    } else if (from == MEMO_NEGATIVE) {
-        (void)SYNC_ADD(&m->negative, 1);
-    } else {
-        memo_count_hit_(m);
-    }
-}
 
 int memo_answer_(struct memo *m, struct memo_value *out) {
     int error = 0;
@@ -153,26 +134,6 @@ int memo_get(struct memo *m, const void *key, size_t key_size,
     return get(m, key, 16, out);
 }
 
-int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own) {
-    const unsigned flags = MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD;
-    const struct memo_wait *from = *wait;
-
-    if (from == NULL) {
-        return 0;
-    }
-    memset(own, 0, sizeof(*own));
-    *wait = own;
-    if (memo_take_struct_(from, from->size,
-                          offsetof(struct memo_wait, soft_deadline_ns), own,
-                          sizeof(*own)) != 0) {
-        return MEMO_EINVAL;
-    }
-    return own->zero != 0 || (own->flags & ~flags) != 0 ||
-                   own->soft_deadline_ns < 0
-               ? MEMO_EINVAL
-               : 0;
-}
-
 int memo_get_wait(struct memo *m, const void *key, size_t key_size,
                   const struct memo_wait *wait, struct memo_value *out) {
     struct memo_wait own;
@@ -251,90 +212,6 @@ enum find memo_find_(struct memo *m, const void *key, size_t key_size,
     return found < 0 ? FIND_ASK : FIND_NOTHING;
 }
 
-// ------------------------------------------------------------------ changes
-
-static int replace(struct memo *m, struct entry *e, const struct dates *dates,
-                   const void *key, size_t key_size, uint64_t hash) {
-    struct replace_step r = {.key = key,
-                             .key_size = key_size,
-                             .hash = hash,
-                             .entry = e,
-                             .dates = dates};
-
-    r.now_ns = m->timing == TIMING_NONE ? 0 : memo_now_(m);
-    memo_own_(memo_shard_of_(m, hash), memo_replace_owned_, &r);
-    if (r.error == 0) {
-        memo_key_changed_(m, hash, key, key_size);
-    }
-    return r.error;
-}
-
-// What p says, in *dates; or MEMO_EINVAL.
-static int take_put(struct memo *m, const struct memo_put_options *p,
-                    struct dates *dates) {
-    memset(dates, 0, sizeof(*dates));
-    if (p == NULL) {
-        return 0;
-    }
-    if (p->size != sizeof(*p) || p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
-        memo_are_bad_names_(p->tags, p->n_tags) ||
-        (p->ttl_ns != 0 && m->timing == TIMING_NONE) ||
-        (p->refresh_after_ns != 0 && m->timing != TIMING_FRESHNESS)) {
-        return MEMO_EINVAL;
-    }
-    dates->has_ttl = p->ttl_ns != 0;
-    dates->ttl_ns = p->ttl_ns;
-    dates->has_refresh = p->refresh_after_ns != 0;
-    dates->refresh_after_ns = p->refresh_after_ns;
-    return 0;
-}
-
-int memo_put_with(struct memo *m, const void *key, size_t key_size,
-                  const void *data, size_t size, const struct memo_put_options *put) {
-    struct memo_value value = {0};
-    struct dates dates;
-    struct entry *e;
-    uint64_t hash;
-    int error = 0;
-
-    if (memo_is_bad_key_(m, key, key_size) || (data == NULL && size != 0) ||
-        take_put(m, put, &dates) != 0) {
-        return MEMO_EINVAL;
-    }
-    hash = hash_key(&m->seed, key, key_size);
-    e = memo_entry_new_(memo_shard_of_(m, hash), key, key_size, size,
-                        put != NULL && put->n_tags != 0 ? ENTRY_LINKED : 0);
-    if (e == NULL) {
-        return MEMO_ENOMEM;
-    }
-    entry_describe(e, SYNC_LOAD(&e->word), key_size, &value);
-    if (size != 0) {
-        memcpy((void *)(uintptr_t)value.data, data, size);
-    }
-    if (put != NULL && put->n_tags != 0) {
-        error = memo_link_tags_(m, &e, put->tags, put->n_tags);
-    }
-    if (error == 0) {
-        memo_entry_weigh_(m, e, NULL);
-        error = replace(m, e, &dates, key, key_size, hash);
-    }
-    memo_entry_unref_(e);
-    return error;
-}
-
-int memo_put(struct memo *m, const void *key, size_t key_size, const void *data,
-             size_t size) {
-    return memo_put_with(m, key, key_size, data, size, NULL);
-}
-
-int memo_invalidate(struct memo *m, const void *key, size_t key_size) {
-    if (memo_is_bad_key_(m, key, key_size)) {
-        return MEMO_EINVAL;
-    }
-    return replace(m, NULL, NULL, key, key_size,
-                   hash_key(&m->seed, key, key_size));
-}
-
 int memo_refresh(struct memo *m, const void *key, size_t key_size) {
     struct begin_step begin;
     int error;
@@ -349,22 +226,6 @@ int memo_refresh(struct memo *m, const void *key, size_t key_size) {
         memo_run_refresh_(begin.flight);
     }
     return error;
-}
-
-int memo_clear(struct memo *m) {
-    uint64_t i;
-
-    if (m == NULL) {
-        return MEMO_EINVAL;
-    }
-    if (SYNC_LOAD(&m->closing)) {
-        return MEMO_ECLOSED;
-    }
-    for (i = 0; i < memo_n_shards_(m); i++) {
-        memo_own_(memo_shard_at_(m, i), memo_clear_owned_, NULL);
-    }
-    memo_all_keys_changed_(m);
-    return 0;
 }
 
 // ------------------------------------------------------------------ upkeep
@@ -395,51 +256,4 @@ int64_t memo_maintain(struct memo *m, int64_t now_ns) {
         }
     }
     return next;
-}
-
-static void fill_stats(struct memo *m, struct memo_stats *stats) {
-    uint64_t i;
-
-    stats->max_entries = m->max_entries;
-    stats->max_bytes = m->max_bytes;
-    stats->max_weight = m->max_weight;
-    stats->hits = SYNC_LOAD(&m->hits);
-    stats->stale = SYNC_LOAD(&m->stale);
-    stats->negative = SYNC_LOAD(&m->negative);
-    if (m->tally != SYNC_TALLY_NONE) {
-        stats->hits += sync_tally_sum(m->tally);
-    }
-    for (i = 0; i < memo_n_shards_(m); i++) {
-        memo_own_(memo_shard_at_(m, i), memo_stats_owned_, stats);
-    }
-    memo_source_stats_(m, stats);
-    memo_stats_times_(m, stats);
-}
-
-// As much as the caller's version of the struct has room for.
-int memo_stats(struct memo *m, struct memo_stats *stats) {
-    struct memo_stats filled;
-    size_t size;
-
-    if (m == NULL || stats == NULL ||
-        stats->size < offsetof(struct memo_stats, joins) ||
-        stats->size > STRUCT_MOST) {
-        return MEMO_EINVAL;
-    }
-    memset(&filled, 0, sizeof(filled));
-    fill_stats(m, &filled);
-    size = stats->size < sizeof(filled) ? stats->size : sizeof(filled);
-    memset(stats, 0, stats->size);
-    memcpy(stats, &filled, size);
-    stats->size = size;
-    return 0;
-}
-
-void memo_check(struct memo *m) {
-    uint64_t i;
-
-    for (i = 0; m != NULL && i < memo_n_shards_(m); i++) {
-        memo_own_(memo_shard_at_(m, i), memo_check_owned_, NULL);
-    }
-    memo_check_sources_(m);
 }

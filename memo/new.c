@@ -46,23 +46,6 @@
 
 // ------------------------------------------------------------------ options
 
-int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
-                      size_t to_size) {
-    const unsigned char *bytes = from;
-    size_t i;
-
-    if (size < least || size > STRUCT_MOST) {
-        return MEMO_EINVAL;
-    }
-    for (i = to_size; i < size; i++) {
-        if (bytes[i] != 0) {
-            return MEMO_EINVAL;
-        }
-    }
-    memcpy(to, from, size < to_size ? size : to_size);
-    return 0;
-}
-
 static int take_options(const struct memo_options *from,
                         struct memo_options *to) {
     memset(to, 0, sizeof(*to));

@@ -2,10 +2,17 @@
 
 #include <string.h>
 
+#include "memo/args.h"
+#include "memo/engine.h"
 #include "memo/internal.h"
 #include "memo/shard.h"
+#include "memo/source.h"
+#include "memo/step.h"
+#include "sync/pin.h"
 
-// Counting times.  A histogram has eight buckets for each power of two, so a
+// Counting, and looking at what was counted.
+//
+// A histogram of times has eight buckets for each power of two, so a
 // bucket is at most an eighth as wide as the times in it are long.  A time belongs
 // to the first bucket whose bound it doesn't exceed:
 //
@@ -123,7 +130,27 @@ int64_t memo_histogram_quantile(const struct memo_histogram *h, double q) {
     return middle_of(b);
 }
 
-void memo_stats_times_(struct memo *m, struct memo_stats *stats) {
+// ------------------------------------------------------------------ numbers
+
+// A hit whose pin doesn't say where.
+static void count_hit(struct memo *m) {
+    if (m->tally == SYNC_TALLY_NONE || !sync_tally_add_slow(m->tally)) {
+        (void)SYNC_ADD(&m->hits, 1);
+    }
+}
+
+void memo_count_(struct memo *m, uint32_t from) {
+    if (from == MEMO_STALE) {
+        (void)SYNC_ADD(&m->stale, 1);
+    } else if (from == MEMO_NEGATIVE) {
+        (void)SYNC_ADD(&m->negative, 1);
+    } else {
+        count_hit(m);
+    }
+}
+
+// What the shards don't know: the sums of times.
+static void fill_times(struct memo *m, struct memo_stats *stats) {
     uint64_t answered = stats->hits + stats->stale + stats->negative;
     uint64_t n_ended = stats->loads - stats->flights, i;
 
@@ -136,4 +163,42 @@ void memo_stats_times_(struct memo *m, struct memo_stats *stats) {
         double saved = (double)answered * mean;
         stats->saved_ns = saved < 0x1p64 ? (uint64_t)saved : UINT64_MAX;
     }
+}
+
+static void fill_stats(struct memo *m, struct memo_stats *stats) {
+    uint64_t i;
+
+    stats->max_entries = m->max_entries;
+    stats->max_bytes = m->max_bytes;
+    stats->max_weight = m->max_weight;
+    stats->hits = SYNC_LOAD(&m->hits);
+    stats->stale = SYNC_LOAD(&m->stale);
+    stats->negative = SYNC_LOAD(&m->negative);
+    if (m->tally != SYNC_TALLY_NONE) {
+        stats->hits += sync_tally_sum(m->tally);
+    }
+    for (i = 0; i < memo_n_shards_(m); i++) {
+        memo_own_(memo_shard_at_(m, i), memo_stats_owned_, stats);
+    }
+    memo_source_stats_(m, stats);
+    fill_times(m, stats);
+}
+
+// As much as the caller's version of the struct has room for.
+int memo_stats(struct memo *m, struct memo_stats *stats) {
+    struct memo_stats filled;
+    size_t size;
+
+    if (m == NULL || stats == NULL ||
+        stats->size < offsetof(struct memo_stats, joins) ||
+        stats->size > STRUCT_MOST) {
+        return MEMO_EINVAL;
+    }
+    memset(&filled, 0, sizeof(filled));
+    fill_stats(m, &filled);
+    size = stats->size < sizeof(filled) ? stats->size : sizeof(filled);
+    memset(stats, 0, stats->size);
+    memcpy(stats, &filled, size);
+    stats->size = size;
+    return 0;
 }

@@ -51,13 +51,7 @@ void memo_record_(struct shard *s, int which, int64_t span_ns);
 size_t memo_ledgers_size_(uint64_t n_shards);
 void memo_init_ledgers_(struct memo *m, void *ledgers);
 
-// Count a hit whose pin doesn't say where.
-void memo_count_hit_(struct memo *m);
-
 // Count an answer of that kind: enum memo_from.
 void memo_count_(struct memo *m, uint32_t from);
-
-// Fill in what the shards don't know: the sums of times.
-void memo_stats_times_(struct memo *m, struct memo_stats *stats);
 
 #endif  // MEMO_MEMO_STATS_H_

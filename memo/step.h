@@ -138,7 +138,4 @@ void memo_reclaim_owned_(struct shard *s, void *unused);
 
 void memo_stats_owned_(struct shard *s, void *memo_stats);
 
-void memo_check_owned_(struct shard *s, void *unused);
-void memo_check_sources_(struct memo *m);
-
 #endif  // MEMO_MEMO_STEP_H_
