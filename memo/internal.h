@@ -5,6 +5,7 @@
 //     many.c         of many keys at once; batch.c: their hits
 //     put.c          changes from outside
 //     new.c, life.c  how a cache begins and ends; alloc.c: on what memory
+//     options.c      what it is made of
 //     load.c         the idea: find or start a flight, run its load, publish, wait
 //     run.c          running loads, waiting for them, and who waits for whom
 //     pool.c         threads to run them
