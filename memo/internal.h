@@ -18,7 +18,9 @@
 //     expire.c       what time means: fresh, to be refreshed, expired
 //     wheel.c        the timer wheel
 //     policy.c       what goes first in a bounded cache
-//     victim.c       its queues, and what goes first of its main part
+//     victim.c           of its main part
+//     policy_queue.c     its queues
+//     policy_value.c     what entries are worth
 //     names.c        what queues are made of
 //     ghost.c        what is remembered of evicted keys
 //     flight.c       one load in progress; verdict.c: what it says of its result

@@ -116,9 +116,6 @@ int memo_policy_reserve_(struct shard *s);
 // What the policy remembers, in bytes: ghosts and queues.
 uint64_t memo_policy_bytes_(const struct policy *p);
 
-// The load that made e, which isn't stored yet, took so long.
-void memo_policy_see_cost_(struct shard *s, struct entry *e, int64_t ns);
-
 // What e counts for, in the unit that the cache is bounded by.
 uint64_t memo_policy_size_of_(const struct shard *s, const struct entry *e);
 
@@ -144,7 +141,7 @@ enum queue_name memo_policy_forget_(struct shard *s, struct entry *e);
 void memo_evict_owned_(struct shard *s, struct entry *e, uint64_t hash,
                        enum memo_cause cause);
 
-// ------------------------------------------------------------------ victim.c
+// ------------------------------------------------------------ policy_queue.c
 
 SYNC_INLINE enum queue_name queue_of(const struct entry *e) {
     return (enum queue_name)((SYNC_LOAD(&e->word) & ENTRY_QUEUE) >>
@@ -178,6 +175,10 @@ void memo_policy_push_(struct shard *s, struct entry *e,
                        struct place_in_queue place);
 void memo_policy_unlink_(struct shard *s, struct entry *e);
 
+// Put it there with that many uses.
+void memo_policy_push_used_(struct shard *s, struct entry *e,
+                            const struct place_in_queue *place, unsigned uses);
+
 // The oldest of a queue; NULL: it is empty.  Not for main under struct values.
 struct entry *memo_policy_oldest_(struct shard *s, enum queue_name name);
 
@@ -185,15 +186,31 @@ struct entry *memo_policy_oldest_(struct shard *s, enum queue_name name);
 // names as it counts, 0.
 uint64_t memo_policy_count_names_(struct shard *s, enum queue_name name);
 
-// Which entry of main, that isn't empty, goes next.  What has been used since
-// it was looked at last is given another round.
-struct entry *memo_policy_victim_(struct shard *s);
+// ------------------------------------------------------------ policy_value.c
+
+// The load that made e, which isn't stored yet, took so long.
+void memo_policy_see_cost_(struct shard *s, struct entry *e, int64_t ns);
 
 // Find out what e, about to be stored, is worth.
 void memo_policy_appraise_(struct shard *s, struct entry *e);
 
 // The list of struct values that e belongs to.
 unsigned memo_policy_class_of_(const struct shard *s, const struct entry *e);
+
+// Put e on the list of struct values that it belongs to, with a rank as of that
+// many uses; or take it from there.
+void memo_policy_push_valued_(struct shard *s, struct entry *e, double uses);
+void memo_policy_unlink_valued_(struct shard *s, struct entry *e);
+
+// The entry of least rank among the oldest of each value, but not the one that
+// was just admitted, unless it is alone.
+struct entry *memo_policy_least_ranked_(const struct shard *s);
+
+// ------------------------------------------------------------ victim.c
+
+// Which entry of main, that isn't empty, goes next.  What has been used since
+// it was looked at last is given another round.
+struct entry *memo_policy_victim_(struct shard *s);
 
 // Note whether an entry of main was of use, when it is first looked at.
 void memo_policy_learn_(struct shard *s, const struct entry *e);
