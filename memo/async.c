@@ -40,7 +40,7 @@ static void unref_ticket(struct memo_ticket *t) {
     }
 }
 
-static void drop_flight(struct memo_load **f) {
+static void unref_flight(struct memo_load **f) {
     memo_flight_unref_(*f);
 }
 
@@ -146,7 +146,7 @@ static void flight_is_done(struct sync_watcher *w) {
 // Watch the flight; then run its load, if it was started here.  The watcher comes
 // first, so that a load which ends at once finds it.
 static void watch_and_run(struct memo_ticket *t) {
-    SYNC_CLEANUP(drop_flight) struct memo_load *f = t->flight;
+    SYNC_CLEANUP(unref_flight) struct memo_load *f = t->flight;
     int started = t->joined_ns == STARTED;
 
     (void)SYNC_ADD(&f->refs, 1);

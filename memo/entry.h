@@ -245,6 +245,8 @@ int memo_entry_has_destructor_(const struct entry *e);
 // Whether the calling thread is in a destructor or a listener, of any cache.
 int memo_in_callback_(void);
 
+// ---- value.c
+
 // The entry behind the pin of a value.
 struct entry *memo_pinned_entry_(const void *pin);
 

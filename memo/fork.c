@@ -20,9 +20,9 @@
 // because it is in user code, where nothing is locked.
 //
 //   INVARIANT(forkable)  Whatever mutex of memo's a thread may hold is taken in
-//       before(), in some handler: the shards', the flights' events', the pool's,
-//       the reaper's, the sources' stripes', the queue's, the orphans' and the wait
-//       graph's.
+//       before_fork(), in some handler: the shards', the flights' events', the
+//       pool's, the reaper's, the sources' stripes', the queue's, the orphans'
+//       and the wait graph's.
 //
 // What is different in the child:
 //   - Flights are over: most of their loads run in threads that it doesn't have.
@@ -164,14 +164,14 @@ static void for_each_forkable(enum fork_phase phase) {
     }
 }
 
-static void before(void) SYNC_NO_LOCK_CHECK {
+static void before_fork(void) SYNC_NO_LOCK_CHECK {
     sync_mutex_lock(&forks_mu);
     memo_orphans_fork_(FORK_BEFORE);
     memo_wait_graph_fork_(FORK_BEFORE);
     for_each_forkable(FORK_BEFORE);
 }
 
-static void after(enum fork_phase phase) SYNC_NO_LOCK_CHECK {
+static void after_fork(enum fork_phase phase) SYNC_NO_LOCK_CHECK {
     for_each_forkable(phase);
     memo_wait_graph_fork_(phase);
     memo_orphans_fork_(phase);
@@ -179,13 +179,13 @@ static void after(enum fork_phase phase) SYNC_NO_LOCK_CHECK {
 }
 
 static void in_parent(void) {
-    after(FORK_PARENT);
+    after_fork(FORK_PARENT);
 }
 
 static void in_child(void) {
     SYNC_STORE(&n_forks, SYNC_LOAD(&n_forks) + 1);
     sync_pin_forked();
-    after(FORK_CHILD);
+    after_fork(FORK_CHILD);
 }
 
 int memo_fork_add_(struct forkable *f,
@@ -194,7 +194,7 @@ int memo_fork_add_(struct forkable *f,
 
     sync_mutex_lock(&forks_mu);
     if (!is_registered) {
-        error = sync_at_fork(before, in_parent, in_child);
+        error = sync_at_fork(before_fork, in_parent, in_child);
         is_registered = error == 0;
     }
     if (error == 0) {

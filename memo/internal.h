@@ -26,7 +26,8 @@
 //     flight.c       one load in progress; verdict.c: what it says of its result
 //     trie.h         the map of them, and of sources
 //     table.c        resident entries; find.c: readers without a lock; hash.h
-//     entry.c        one result: made, pinned, counted, destroyed
+//     entry.c        one result: made, counted, destroyed
+//     value.c        in the hands of users: pinned and let go
 //     link.c         what a result hangs on; link_set.c: and that of a load
 //     source.c       tags, and keys that others depend on
 //     stripe.c           all those of a cache

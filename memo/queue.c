@@ -108,7 +108,7 @@ static void drop_answer(struct answer *a) {
 }
 
 // Take the oldest; NULL: there is none.
-static struct answer *take(struct memo_queue *q) {
+static struct answer *take_answer(struct memo_queue *q) {
     struct answer *a;
 
     sync_mutex_lock(&q->mu);
@@ -127,7 +127,7 @@ static struct answer *take(struct memo_queue *q) {
 }
 
 // Append a.  Return 0 if the queue was freed by its owner.
-static int put(struct memo_queue *q, struct answer *a) {
+static int put_answer(struct memo_queue *q, struct answer *a) {
     int open, was_empty;
 
     sync_mutex_lock(&q->mu);
@@ -145,13 +145,13 @@ static int put(struct memo_queue *q, struct answer *a) {
     return open;
 }
 
-static void enqueue(void *arg, int error, struct memo_value *value) {
+static void enqueue_answer(void *arg, int error, struct memo_value *value) {
     struct answer *a = arg;
     struct memo_queue *q = a->queue;
 
     a->completion.error = error;
     a->completion.value = *value;  // the pin moves with it
-    if (!put(q, a)) {
+    if (!put_answer(q, a)) {
         drop_answer(a);
     }
     unref_queue(q);
@@ -177,7 +177,7 @@ int memo_get_queued(struct memo *m, const void *key, size_t key_size,
     a->queue = q;
     a->completion.arg = arg;
     (void)SYNC_ADD(&q->refs, 1);
-    error = memo_get_async(m, key, key_size, wait, enqueue, a, ticket);
+    error = memo_get_async(m, key, key_size, wait, enqueue_answer, a, ticket);
     if (error != 0) {
         sync_free(a);
         unref_queue(q);
@@ -196,7 +196,7 @@ int memo_queue_next(struct memo_queue *q, struct memo_completion *out) {
         return MEMO_EINVAL;
     }
     memo_settle_all_();
-    a = take(q);
+    a = take_answer(q);
     if (a == NULL) {
         return MEMO_ENOENT;
     }
@@ -214,7 +214,7 @@ void memo_queue_free(struct memo_queue *q) {
     sync_mutex_lock(&q->mu);
     q->closed = 1;
     sync_mutex_unlock(&q->mu);
-    while ((a = take(q)) != NULL) {
+    while ((a = take_answer(q)) != NULL) {
         drop_answer(a);
     }
     unref_queue(q);

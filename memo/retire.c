@@ -96,12 +96,12 @@ void memo_retire_owned_(struct shard *s, struct entry *e, enum memo_cause cause)
 // The retired entries under examination, as a hash table of addresses.
 #define BATCH_SLOTS (4 * RECLAIM_BATCH)
 
-struct batch {
+struct retired_batch {
     struct entry *entry[BATCH_SLOTS];
     unsigned char pinned[BATCH_SLOTS];
 };
 
-static unsigned batch_slot(const struct batch *b, const void *p) {
+static unsigned batch_slot(const struct retired_batch *b, const void *p) {
     uint64_t x = (uint64_t)(uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15);
     unsigned i = (unsigned)(x >> 56) % BATCH_SLOTS;
 
@@ -112,7 +112,7 @@ static unsigned batch_slot(const struct batch *b, const void *p) {
 }
 
 static void see_pin(void *arg, void *p) {
-    struct batch *b = arg;
+    struct retired_batch *b = arg;
     unsigned i = batch_slot(b, p);
 
     if (b->entry[i] != NULL) {
@@ -172,7 +172,7 @@ int memo_leaves_garbage_owned_(struct shard *s) {
 // Return how many are kept now.
 static uint64_t reclaim_batch(struct shard *s, uint64_t from, uint64_t n,
                               uint64_t kept) {
-    struct batch b;
+    struct retired_batch b;
     uint64_t k;
     unsigned i;
 
