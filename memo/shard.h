@@ -1,7 +1,6 @@
-// A part of a cache: what hashes alike.  And what the sources that write shards
-// share: shard.c, resident.c, retire.c, begin.c and end.c.  All of it is the owner's:
-// plain code of a single writer.  Who that is, the engine decides.  Nothing here calls
-// a user's function, allocates or frees: what becomes free is left in s->garbage.
+// A part of a cache: the keys whose hashes have some bits in common.  And what its
+// owner does, as far as the sources that write shards share it; what others have
+// him do is in step.h.
 #ifndef MEMO_MEMO_SHARD_H_
 #define MEMO_MEMO_SHARD_H_
 
@@ -84,6 +83,10 @@ struct shard {
 #define RECLAIM_BYTES ((uint64_t)256 << 10)
 
 // ---- the owner's
+//
+// What shard.c, resident.c, retire.c, begin.c and end.c share: plain code of a single
+// writer.  Who that is, the engine decides.  Nothing here calls a user's function,
+// allocates or frees: what becomes free is left in s->garbage.
 
 // Times in which steps happen never go back.
 SYNC_INLINE void shard_see_time(struct shard *s, int64_t now_ns) {
