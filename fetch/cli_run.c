@@ -40,6 +40,11 @@ static void catch_signal(int number) {
 }
 
 // Catch the signals that end a program, once: the second time they end it.
+//
+// The main thread takes them, mostly in poll(); all others are deaf to them.
+// Else one that sleeps on a futex might be given a signal, as when the main
+// thread is starting another, and deaf for a moment; and there ThreadSanitizer
+// doesn't call the handler.
 static void catch_signals(int fd, int is_caught) {
     static const int signals[] = {SIGINT, SIGTERM};
 
@@ -210,11 +215,14 @@ static void attend(struct cli_run *r) {
     }
 }
 
-// Start as many threads as there may be, and need be.
+// Start as many threads as there may be, and need be, deaf to all signals.
 static int start_threads(struct cli_run *r, struct sync_thread *threads,
                          uint32_t *n_threads) {
     uint32_t n = r->n_jobs < r->n_requests ? r->n_jobs : r->n_requests;
+    sigset_t all, before;
 
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (*n_threads = 0; *n_threads < n; ++*n_threads) {
         SYNC_ADD(&r->n_active, 1);
         if (sync_thread_start(&threads[*n_threads], make_requests, r) != 0) {
@@ -222,6 +230,7 @@ static int start_threads(struct cli_run *r, struct sync_thread *threads,
             break;
         }
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (*n_threads == 0) {
         cli_complain("the system has no more threads");
         return CLI_OUT_OF_MEMORY;

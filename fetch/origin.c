@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,16 +250,21 @@ static void count_connection(void *arg, struct MHD_Connection *c, void **state,
 
 // ----------------------------------------------------------------- its life
 
+// Its threads are deaf to all signals: they are the application's.
 static int start(struct origin *o) {
     struct sockaddr_in address = {.sin_family = AF_INET};
     const union MHD_DaemonInfo *info;
+    sigset_t all, before;
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     o->daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
             MHD_USE_POLL | MHD_USE_ITC,
         0, NULL, NULL, serve, o, MHD_OPTION_SOCK_ADDR, &address,
         MHD_OPTION_NOTIFY_CONNECTION, count_connection, o, MHD_OPTION_END);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (o->daemon == NULL) {
         return -1;
     }

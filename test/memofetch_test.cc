@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -762,6 +763,36 @@ TEST_F(Memofetch, AnInterruptedRunIsStillValidJson) {
     EXPECT_EQ(r.code, 130);
     EXPECT_TRUE(Json::IsValid(r.out)) << r.out;
     EXPECT_TRUE(Contains(r.out, "\"canceled\": 1, \"not_made\": 1"));
+}
+
+// How many threads of the process, besides its main one, signals may interrupt.
+int CountInterruptibleThreads(pid_t pid) {
+    const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+    const uint64_t mask =
+        UINT64_C(1) << (SIGINT - 1) | UINT64_C(1) << (SIGTERM - 1);
+    int n = 0;
+
+    for (const auto &task : std::filesystem::directory_iterator(tasks)) {
+        const std::string status = ReadFile(task.path().string() + "/status");
+        const size_t at = status.find("SigBlk:");
+        if (task.path().filename() != std::to_string(pid) &&
+            at != std::string::npos &&
+            (std::stoull(status.substr(at + 7), nullptr, 16) & mask) != mask) {
+            n++;
+        }
+    }
+    return n;
+}
+
+TEST_F(Memofetch, SignalsInterruptTheMainThreadAlone) {
+    origin_hold(origin_, "/page/9");
+    pid_t pid = Start({"-j", "2", Url("/page/9"), Url("/page/9")}, How());
+    origin_wait(origin_, "/page/9", 1);
+    EXPECT_EQ(CountInterruptibleThreads(pid), 0);
+    // The origin, which the demo has beside its runs, is in this process.
+    EXPECT_EQ(CountInterruptibleThreads(getpid()), 0);
+    origin_release(origin_, "/page/9");
+    EXPECT_EQ(Finish(pid).code, 0);
 }
 
 TEST_F(Memofetch, AnIgnoredSignalStaysIgnored) {
