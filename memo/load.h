@@ -22,13 +22,14 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin);
 
 // Whether the result of f, which is done, isn't for who has waited for it, so that
 // he must begin again, as *depth says then: it was made for who started f alone
-// (C4); or it turned out to be outdated, maybe by a change before he joined late
-// (I1); or it is detached and he won't have that (I2).
+// (C4), and he makes his own, if he may load; or it turned out to be outdated, maybe
+// by a change before he joined late (I1); or it is detached and he won't have that
+// (I2).
 SYNC_INLINE int memo_must_go_again_(const struct memo_load *f, int started,
                                     int late, const struct memo_wait *wait,
                                     enum begin_depth *depth) {
     if (f->passed && !started) {
-        *depth = BEGIN_ALONE;
+        *depth = *depth == BEGIN_START ? BEGIN_ALONE : *depth;
         return 1;
     }
     return (late && f->outdated) ||

@@ -449,6 +449,44 @@ TEST_P(Pass, ABulkWaiterLoadsItsOwn) {
     gate.Open();
 }
 
+// In whatever form they had joined.
+TEST_P(Pass, WaitersWhoMayNotLoadGoAway) {
+    for (int form = 0; form < 3; form++) {
+        PendingCache cache(GetParam());
+        memo_load *l = cache.Start("k");
+        memo_wait no_load = With(MEMO_WAIT_NO_LOAD);
+        std::atomic<int> error{0};
+
+        Thread joiner([&] {
+            memo_bytes key = {"k", 1};
+            Value v;
+            int e = 0;
+            if (form == 0) {
+                error = cache.Get("k", &no_load).error;
+            } else if (form == 1) {
+                memo_get_many(cache, &key, 1, &no_load, v.out(), &e);
+                error = e;
+            } else {
+                EXPECT_EQ(memo_get_async(
+                              cache, "k", 1, &no_load,
+                              [](void *arg, int e, memo_value *) {
+                                  *static_cast<std::atomic<int> *>(arg) = e;
+                              },
+                              &error, nullptr),
+                          0);
+            }
+        });
+        cache.AwaitJoins(1);
+        EXPECT_EQ(memo_load_pass(l), 0);
+        PendingCache::Finish(l, "v");
+        Await([&] { return error != 0 || cache.loads > 1; });
+        EXPECT_EQ(error, MEMO_ENOENT);
+        if (cache.loads > 1) {
+            PendingCache::Finish(cache.last, "not to be loaded");
+        }
+    }
+}
+
 TEST_P(Pass, DropsWhatWasThere) {
     TimedCache cache(
         GetParam(),
