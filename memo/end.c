@@ -81,7 +81,6 @@ static void settle(struct shard *s, struct memo_load *f,
     } else if (f->pass || memo_is_stillborn_(f)) {
         drop_old(s, f);
         memo_note_rejected_owned_(s, end->entry);
-        f->passed = f->pass;
         if (end->marker != NULL) {
             store_marker(s, f, end);
         }
@@ -187,6 +186,7 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     }
     f->outdated = is_outdated(f);
     f->detached = (f->state == FLIGHT_DETACHED && !f->alone) || f->outdated;
+    f->passed = end->entry != NULL && f->pass;  // whether it is detached or not
     f->result = end->entry;
     f->error = end->error;
     if (f->state == FLIGHT_ATTACHED && f->outdated) {

@@ -487,6 +487,26 @@ TEST_P(Pass, WaitersWhoMayNotLoadGoAway) {
     }
 }
 
+// C4 before I2: that the load is detached doesn't make its result anybody else's.
+TEST_P(Pass, HoldsForADetachedLoadToo) {
+    PendingCache cache(GetParam());
+    memo_load *l = cache.Start("k");
+    std::atomic<bool> answered{false};
+
+    Thread joiner([&] {
+        EXPECT_EQ(cache.Get("k"), Loaded("his"));
+        answered = true;
+    });
+    cache.AwaitJoins(1);
+    EXPECT_EQ(cache.Invalidate("k"), 0);
+    EXPECT_EQ(memo_load_pass(l), 0);
+    PendingCache::Finish(l, "the first one's");
+    Await([&] { return cache.loads == 2 || answered; });
+    if (cache.loads == 2) {
+        PendingCache::Finish(cache.last, "his");
+    }
+}
+
 TEST_P(Pass, DropsWhatWasThere) {
     TimedCache cache(
         GetParam(),
