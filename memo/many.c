@@ -20,6 +20,7 @@ struct miss {
     int started, ran, late;
     int64_t joined_ns;  // or STARTED
     int refreshes;  // there is an answer without it
+    int waits;      // he counts as one who waits for it
 };
 
 static void claim(struct memo *m, const struct memo_bytes *key,
@@ -35,6 +36,7 @@ static void claim(struct memo *m, const struct memo_bytes *key,
     miss->late = begin.late;
     miss->joined_ns = begin.joined_ns;
     miss->refreshes = begin.entry != NULL;
+    miss->waits = miss->flight != NULL && !miss->refreshes;
     if (begin.entry != NULL) {
         memo_entry_hand_out_(begin.entry, begin.from, out);
     } else if (*error != 0) {
@@ -55,7 +57,7 @@ struct bulk {
 };
 
 // Also when this thread ends inside a load: then claims that it had not come to
-// are abandoned (E3).
+// are abandoned (E3), and waits that it had not come to given up.
 //
 // LIFETIME: no flight is let go of while another is queued behind it.
 static void end_bulk(struct bulk *b) {
@@ -73,6 +75,9 @@ static void end_bulk(struct bulk *b) {
         }
         if (is_to_run(miss)) {
             (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
+        }
+        if (miss->waits) {
+            memo_stop_waiting_(miss->flight, miss->joined_ns, 1);
         }
         memo_flight_unref_(miss->flight);
     }
@@ -175,15 +180,16 @@ static void load_claimed(struct bulk *b) {
 }
 
 static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
-                          const struct miss *miss, const struct memo_wait *wait,
+                          struct miss *miss, const struct memo_wait *wait,
                           struct memo_value *out, int *error) {
     enum begin_depth depth = memo_depth_of_(wait);
     struct memo_load *f = miss->flight;
 
-    if (f == NULL || miss->refreshes) {
+    if (!miss->waits) {
         return;
     }
     *error = memo_wait_(f, wait);
+    miss->waits = 0;
     memo_stop_waiting_(f, miss->joined_ns, *error != 0);
     if (*error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
         *error = memo_hand_out_old_(f, out);

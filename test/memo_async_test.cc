@@ -8,12 +8,14 @@
 
 #include <atomic>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "memo/memo.h"
 #include "test/support/cache.h"
+#include "test/support/pending_cache.h"
 
 namespace {
 
@@ -475,6 +477,39 @@ TEST_P(Async, ADeadBulkLeavesNoKeyStuck) {
     EXPECT_EQ(cache.Get("1"), Hit("<1>"));
     EXPECT_EQ(cache.Get("3"), Loaded("<3>"));
     EXPECT_EQ(cache.Stats().flights, 0u);
+}
+
+// F4, W3: nor does it wait any more for what others load.
+TEST_P(Async, ADeadBulkWaitsForNothing) {
+    memo_load *l = nullptr;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *load) {
+            if (KeyOf(load) == "dies") {
+                throw std::runtime_error("thrown");
+            }
+            l = load;
+            return int{MEMO_PENDING};
+        },
+        [](memo_options *o) {
+            o->max_waiters = 1;
+            o->flags = MEMO_CANCEL_UNWANTED;
+        });
+    memo_wait at_once = Until(1);
+    std::vector<Seen> seen;
+
+    for (int round = 0; round < 2; round++) {
+        Said said;
+        memo_ticket *ticket;
+        EXPECT_EQ(GetAsync(cache, "k", &said, &ticket), 0);
+        EXPECT_THROW(GetMany(cache, {"k", "dies"}, &seen), std::runtime_error);
+        EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+        EXPECT_FALSE(memo_load_is_canceled(l));
+        EXPECT_EQ(memo_ticket_cancel(ticket), 0);
+        EXPECT_TRUE(memo_load_is_canceled(l));
+        EXPECT_EQ(memo_load_finish(l, 1), 0);
+        memo_ticket_free(ticket);
+    }
 }
 
 // ---- executors and limits
