@@ -84,22 +84,40 @@ size_t memo_running_loads_(const struct memo *m,
 // taken only inside loads, and around several that run one after the other.
 static SYNC_GLOBAL struct sync_mutex wait_graph_mu;
 
-// Whether f is one of r's, or waits for one, directly or not.  Who waits for a
-// flight that is done waits no more, even if he hasn't noticed yet.
-static int leads_to_locked(struct memo_load *f, const struct running *r) {
+static int is_among(const struct memo_load *f, struct memo_load *const flights[],
+                    size_t n) {
     size_t i;
 
-    for (; f != NULL && !sync_event_is_set(&f->done); f = f->waits_for) {
-        for (i = 0; i < r->n; i++) {
-            if (f == r->flights[i]) {
-                return 1;
-            }
-        }
+    for (i = 0; i < n && flights[i] != f; i++) {
     }
-    return 0;
+    return i < n;
 }
 
-// Add edges from what runs in r to f; or remove them, if f is NULL.  Return
+// Whether this thread runs the load of f, or will, inside others or after them.
+static int is_up_to_us(const struct memo_load *f) {
+    const struct running *r = SYNC_TLS(innermost);
+    const struct memo_turns *t = SYNC_TLS(turns);
+
+    while (r != NULL && !is_among(f, r->flights, r->n)) {
+        r = r->outer;
+    }
+    while (t != NULL && !is_among(f, t->flights + t->next, t->n - t->next)) {
+        t = t->outer;
+    }
+    return r != NULL || t != NULL;
+}
+
+// Whether f, or what it waits for, directly or not, is up to this thread.  Who
+// waits for a flight that is done waits no more, even if he hasn't noticed yet; but
+// this thread may be in the function of a load that is done, inside others.
+static int leads_to_us_locked(struct memo_load *f) {
+    while (f != NULL && !sync_event_is_set(&f->done) && !is_up_to_us(f)) {
+        f = f->waits_for;
+    }
+    return f != NULL && !sync_event_is_set(&f->done);
+}
+
+// Add edges from what runs in r, in this thread, to f; or remove them, if f is NULL.  Return
 // MEMO_EDEADLK, and change nothing, if that would close a cycle (W4).
 //
 // LIFETIME: who set an edge holds a reference to its target until the edge is
@@ -109,7 +127,7 @@ static int set_edges(struct running *r, struct memo_load *f) {
     size_t i;
 
     sync_mutex_lock(&wait_graph_mu);
-    cycle = leads_to_locked(f, r);
+    cycle = leads_to_us_locked(f);
     for (i = 0; i < r->n && !cycle; i++) {
         r->flights[i]->waits_for = f;
     }

@@ -374,4 +374,48 @@ TEST_P(Deadlock, ALoadThatAsksForALaterKeyOfItsBulkIsTold) {
     EXPECT_EQ(cache.Get("b"), Hit("<b>"));
 }
 
+// W4, L4: a completion runs in the thread of a load that is done, but perhaps inside
+// one that isn't, or before another.
+TEST_P(Deadlock, ACompletionThatAsksForWhatItsThreadIsAtIsTold) {
+    struct Asks {
+        memo *m;
+        std::string key;
+        memo_wait wait;
+        Seen seen;
+    };
+    Asks asks = {};
+    Cache cache(GetParam(), [&](memo_load *l) {
+        if (KeyOf(l) == "outer") {
+            EXPECT_EQ(cache.Get("inner"), Loaded("<inner>"));
+        } else if (KeyOf(l) == "inner" || KeyOf(l) == "a") {
+            EXPECT_EQ(memo_get_async(
+                          cache, KeyOf(l).data(), KeyOf(l).size(), nullptr,
+                          [](void *arg, int, memo_value *value) {
+                              Asks *self = static_cast<Asks *>(arg);
+                              Value v;
+                              memo_release(value);
+                              int error = memo_get_wait(
+                                  self->m, self->key.data(), self->key.size(),
+                                  &self->wait, v.out());
+                              self->seen = v.Seen(error);
+                          },
+                          &asks, nullptr),
+                      0);
+        }
+        return LoadInBrackets(l);
+    });
+    memo_bytes keys[] = {{"a", 1}, {"b", 1}};
+    memo_value out[2];
+    int errors[2];
+
+    asks = {cache, "outer", Until(1), {}};  // not to hang
+    EXPECT_EQ(cache.Get("outer"), Loaded("<outer>"));
+    EXPECT_EQ(asks.seen, Failed(MEMO_EDEADLK));
+    asks = {cache, "b", Until(1), {}};
+    EXPECT_EQ(memo_get_many(cache, keys, 2, nullptr, out, errors), 0);
+    EXPECT_EQ(asks.seen, Failed(MEMO_EDEADLK));
+    memo_release(&out[0]);
+    memo_release(&out[1]);
+}
+
 }  // namespace
