@@ -104,6 +104,9 @@ struct memo_load {
     // Guarded by the wait graph's mutex, in run.c.
     struct memo_load *waits_for;
 
+    // Owned by who started it, until it runs: dead entries to be destroyed then.
+    struct entry *left;
+
     // Owned by the executor, or by the bulk load, it is handed to.
     struct memo_load *next;
 

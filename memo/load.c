@@ -112,14 +112,41 @@ int memo_load_as_(struct memo *m, const void *key, size_t key_size,
     return error;
 }
 
-// Forget what the first look has found: it may be gone by the second.
-static void look_anew(struct begin_step *begin, enum begin_depth depth) {
-    if (begin->entry != NULL) {
-        memo_entry_unref_(begin->entry);  // CALLBACK
+// Do what a look has left to do, or leave it for later.
+static void do_or_leave(struct shard *s, struct begin_step *begin,
+                        struct entry *garbage) {
+    struct entry **left = begin->started ? &begin->flight->left : NULL;
+
+    left = begin->left != NULL ? begin->left : left;
+    if (left == NULL) {
+        memo_drop_garbage_(garbage);  // CALLBACK
+        memo_tell_(s);                // CALLBACK
+        return;
     }
+    while (*left != NULL) {
+        left = entry_next_dead(*left);
+    }
+    *left = garbage;
+}
+
+static void look(struct shard *s, struct begin_step *begin) {
+    struct entry *garbage = memo_own_only_(s, memo_begin_owned_, begin);
+
+    do_or_leave(s, begin, garbage);
+}
+
+// Forget what the first look has found: it may be gone by the second.
+static void look_anew(struct shard *s, struct begin_step *begin,
+                      enum begin_depth depth) {
+    struct entry *e = begin->entry;
+
     begin->entry = NULL;
     begin->from = MEMO_NOWHERE;
     begin->depth = depth;
+    if (e != NULL && memo_entry_let_go_(e)) {
+        *entry_next_dead(e) = NULL;
+        do_or_leave(s, begin, e);
+    }
 }
 
 // Give the begin step a flight that it may start, and do it, as deep as the caller
@@ -133,9 +160,9 @@ static int begin_with_spare(struct memo *m, struct begin_step *begin,
     if (begin->spare == NULL) {
         return begin->entry == NULL ? MEMO_ENOMEM : 0;
     }
-    look_anew(begin, depth);
+    look_anew(s, begin, depth);
     (void)SYNC_ADD(&begin->spare->refs, 1);  // the load's, and the caller's
-    memo_own_(s, memo_begin_owned_, begin);
+    look(s, begin);
     if (!begin->started) {
         memo_flight_unref_(begin->spare);
         memo_flight_unref_(begin->spare);
@@ -152,7 +179,7 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
     begin->now_ns = m->timing == TIMING_NONE ? 0 : memo_now_(m);
     begin->needs_spare = m->monitor != NULL && begin->depth >= BEGIN_START;
     if (!begin->needs_spare) {
-        memo_own_(memo_shard_of_(m, begin->hash), memo_begin_owned_, begin);
+        look(memo_shard_of_(m, begin->hash), begin);
         error = begin->error;
     }
     if (begin->needs_spare) {

@@ -17,7 +17,10 @@ int memo_load_as_(struct memo *m, const void *key, size_t key_size,
                   uint64_t hash, enum begin_depth depth,
                   const struct memo_wait *wait, struct memo_value *out);
 
-// Own the shard; look again; join the flight of the key, or start one.
+// Own the shard; look again; join the flight of the key, or start one.  From when a
+// flight is started until it runs no destructor and no listener is called in this
+// thread, for these may wait for it: what there is to do memo_run_load_() does, or,
+// where begin says so, the caller.
 int memo_find_or_start_(struct memo *m, struct begin_step *begin);
 
 // Whether the result of f, which is done, isn't for who has waited for it, so that

@@ -16,6 +16,7 @@
 
 // A key that wasn't resident.
 struct miss {
+    struct shard *shard;  // with news to tell, perhaps; NULL: they are told
     struct memo_load *flight;  // with a reference
     int started, ran, late;
     int64_t joined_ns;  // or STARTED
@@ -23,13 +24,25 @@ struct miss {
     int waits;      // he counts as one who waits for it
 };
 
-static void claim(struct memo *m, const struct memo_bytes *key,
+// What is given back however the loads end.
+struct bulk {
+    struct memo *memo;
+    size_t n, size;
+    struct miss *misses;       // n of them, at the begin of the block
+    struct memo_load **loads;  // room for n, behind them
+    struct entry *left;        // to be destroyed when the loads have run
+};
+
+static void claim(struct bulk *b, const struct memo_bytes *key,
                   const struct memo_wait *wait, struct miss *miss,
                   struct memo_value *out, int *error) {
+    struct memo *m = b->memo;
     struct begin_step begin = memo_begin_for_(
         key->data, key->size, hash_key(&m->seed, key->data, key->size),
         memo_depth_of_(wait));
 
+    begin.left = &b->left;
+    miss->shard = memo_shard_of_(m, begin.hash);
     *error = memo_find_or_start_(m, &begin);
     miss->flight = begin.flight;
     miss->started = begin.started;
@@ -48,13 +61,22 @@ static int is_to_run(const struct miss *miss) {
     return miss->started && !miss->ran;
 }
 
-// What is given back however the loads end.
-struct bulk {
-    struct memo *memo;
-    size_t n, size;
-    struct miss *misses;       // n of them, at the begin of the block
-    struct memo_load **loads;  // room for n, behind them
-};
+// What the claims have left, until the loads have run: destructors and listeners may
+// wait for these.
+static void do_what_is_left(struct bulk *b) {
+    struct entry *left = b->left;
+    size_t i;
+
+    b->left = NULL;
+    memo_drop_garbage_(left);  // CALLBACK
+    for (i = 0; i < b->n; i++) {
+        struct shard *s = b->misses[i].shard;
+        b->misses[i].shard = NULL;
+        if (s != NULL) {
+            memo_tell_(s);  // CALLBACK
+        }
+    }
+}
 
 // Also when this thread ends inside a load: then claims that it had not come to
 // are abandoned (E3), and waits that it had not come to given up.
@@ -81,6 +103,7 @@ static void end_bulk(struct bulk *b) {
         }
         memo_flight_unref_(miss->flight);
     }
+    do_what_is_left(b);
     if (b->misses != NULL) {
         memo_dealloc_(b->memo, b->misses, b->size);
     }
@@ -206,7 +229,7 @@ static void wait_for_miss(struct memo *m, const struct memo_bytes *key,
 static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n,
                        const struct memo_wait *wait, struct memo_value out[],
                        int errors[]) {
-    SYNC_CLEANUP(end_bulk) struct bulk b = {NULL, 0, 0, NULL, NULL};
+    SYNC_CLEANUP(end_bulk) struct bulk b = {NULL, 0, 0, NULL, NULL, NULL};
     size_t i;
     int error = begin_bulk(&b, m, n);
 
@@ -217,11 +240,12 @@ static void get_missing(struct memo *m, const struct memo_bytes keys[], size_t n
         if (error != 0) {
             errors[i] = error;
         } else {
-            claim(m, &keys[i], wait, &b.misses[i], &out[i], &errors[i]);
+            claim(&b, &keys[i], wait, &b.misses[i], &out[i], &errors[i]);
         }
     }
     if (error == 0) {
         load_claimed(&b);
+        do_what_is_left(&b);
     }
     for (i = 0; i < b.n; i++) {
         wait_for_miss(m, &keys[i], &b.misses[i], wait, &out[i], &errors[i]);

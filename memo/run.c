@@ -202,8 +202,23 @@ static void run_task(void *task) {
     }
 }
 
+// What was left to do when a flight of the shard was started.
+struct left {
+    struct shard *shard;
+    struct entry *garbage;
+};
+
+static void do_what_is_left(struct left *left) {
+    memo_drop_garbage_(left->garbage);  // CALLBACK
+    memo_tell_(left->shard);            // CALLBACK
+}
+
+// LIFETIME: the caller's reference keeps f, and its shard, until what is left is done.
 void memo_run_load_(struct memo_load *f, int may_hand_over) {
     const struct memo_executor *x = &f->shard->memo->executor;
+    SYNC_CLEANUP(do_what_is_left) struct left left = {f->shard, f->left};
+
+    f->left = NULL;
 
     // Not from inside a load: the executor's threads may all be waiting so.
     if (!may_hand_over || x->submit == NULL || SYNC_TLS(innermost) != NULL) {

@@ -31,6 +31,8 @@ struct begin_step {
     } depth;
     struct memo_load *spare;  // used to start a flight, if there is one
     int64_t now_ns;           // where there are times
+    struct entry **left;      // where to leave what is to be destroyed; NULL: the
+                              // caller has started nothing yet
     // Out: an entry, or a flight, with a reference for the caller; or an error.
     // Or an entry and a flight that refreshes it.
     struct entry *entry;

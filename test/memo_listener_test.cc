@@ -355,6 +355,50 @@ TEST_P(Listener, MayCallEverything) {
     EXPECT_EQ(ear.Count(), 20u);
 }
 
+// L4: whichever call it is that tells it, that has run what it has to load by then.
+TEST_P(Listener, MayGetWhatIsAboutToBeLoaded) {
+    for (const char *key : {"k", "other"}) {
+        Ear ear;
+        TimedCache cache(
+            GetParam(),
+            [](TimedCache &self, memo_load *l) {
+                EXPECT_EQ(memo_load_add_tag(l, "t", 1), 0);
+                return Return(l, KeyOf(l) + std::to_string(self.loads));
+            },
+            ear.Listening([](memo_options *o) {
+                o->ttl_ns = kSecond;
+                o->keep_old_ns = kSecond;
+                LetDestructorsWait(o);
+            }));
+        memo_bytes keys[] = {{"other", 5}, {"k", 1}};
+        std::thread::id caller = std::this_thread::get_id();
+        memo_wait at_once = Until(1);
+        memo_value out[2];
+        int errors[2];
+
+        ear.then = [&](const Told &told, const memo_value *) {
+            if (told.cause == MEMO_INVALIDATED) {
+                bool here = std::this_thread::get_id() == caller;
+                EXPECT_EQ(cache.Get(key, here ? &at_once : nullptr).error, 0);
+            }
+        };
+        EXPECT_EQ(cache.Get("k"), Loaded("k1"));
+        cache.clock.Advance(kSecond);
+        // Between two looks it goes; the second starts the load and drops it.
+        cache.allocator.DoAt(1 + (key[0] == 'o'), [&] {
+            EXPECT_EQ(memo_invalidate_tag(cache, "t", 1), 0);
+        });
+        if (key[0] == 'k') {
+            EXPECT_EQ(cache.Get("k"), Loaded("k2"));
+        } else {
+            EXPECT_EQ(memo_get_many(cache, keys, 2, nullptr, out, errors), 0);
+            memo_release(&out[0]);
+            memo_release(&out[1]);
+        }
+        ear.Await(1);
+    }
+}
+
 TEST_P(Listener, MayCloseTheCache) {
     Ear ear;
     Cache cache(GetParam(), LoadInBrackets, ear.Listening());

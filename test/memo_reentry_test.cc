@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "memo/memo.h"
+#include "sync/clock.h"
 #include "test/support/cache.h"
 #include "test/support/fake_clock.h"
 #include "test/support/gate.h"
@@ -105,6 +106,38 @@ TEST_P(Reentry, ADestructorMayCallEverything) {
         occasion.run(cache);
         cache.objects.AwaitDestroyed(1);
         EXPECT_EQ(calls, 1);
+    }
+}
+
+// L4: also if the call that runs it is the one that is to load that.
+TEST_P(Reentry, ADestructorMayGetWhatIsAboutToBeLoaded) {
+    for (bool many : {false, true}) {
+        const int kObjects = 200;  // more than a few calls destroy
+        std::atomic<int> failures{0};
+        std::atomic<bool> gets{false};
+        ObjectCache cache(GetParam());
+        memo_bytes keys[] = {{"k", 1}, {"l", 1}};
+        memo_value out[2];
+        int errors[2];
+
+        cache.objects.on_destroy = [&](const std::string &) {
+            memo_wait a_minute = Until(sync_clock_now_ns() + 60000000000);
+            failures += gets && cache.Get("k", &a_minute).error != 0;
+        };
+        for (int i = 0; i < kObjects; i++) {
+            EXPECT_EQ(cache.Get("object" + Key(i)).error, 0);
+        }
+        memo_clear(cache);
+        cache.allocator.DoAt(many ? 2 : 1, [&] { gets = true; });
+        if (many) {
+            EXPECT_EQ(memo_get_many(cache, keys, 2, nullptr, out, errors), 0);
+            memo_release(&out[0]);
+            memo_release(&out[1]);
+        } else {
+            EXPECT_EQ(cache.Get("k").bytes, "<k>");
+        }
+        EXPECT_EQ(failures, 0);
+        gets = false;
     }
 }
 
