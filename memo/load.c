@@ -44,7 +44,10 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
     *again = 0;
     f = begin->flight;
     if (begin->entry != NULL) {
-        return refresh_and_answer(begin, out);
+        error = refresh_and_answer(begin, out);
+        *again = out->from == MEMO_DETACHED &&
+                 memo_must_go_again_(f, 1, 0, wait, &begin->depth);
+        return error;
     }
     if (error != 0) {
         out->from = begin->from;

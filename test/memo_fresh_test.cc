@@ -124,6 +124,27 @@ TEST_P(Refresh, RunInTheCallersThreadAnswersWithItsResult) {
     EXPECT_EQ(cache.Get("k"), Hit("k2"));
 }
 
+// I2: unless it is out of date, and the caller won't have that.
+TEST_P(Refresh, ThatIsDetachedIsNoAnswerToAStrictCaller) {
+    TimedCache cache(
+        GetParam(),
+        [](TimedCache &self, memo_load *l) {
+            int n = self.loads;
+            if (n == 2 || n == 4) {
+                EXPECT_EQ(self.Invalidate("k"), 0);
+            }
+            return Return(l, std::to_string(n));
+        },
+        RefreshAfter(kSecond));
+    memo_wait strict = With(MEMO_WAIT_STRICT);
+
+    EXPECT_EQ(cache.Get("k"), Loaded("1"));
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(cache.Get("k", &strict), Loaded("3"));
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(cache.Get("k"), Detached("4"));
+}
+
 // And if that fails, has the old one.
 TEST_P(Refresh, FailingInTheCallersThreadAnswersWithTheOldValue) {
     TimedCache cache(
