@@ -80,10 +80,12 @@ static int is_bad_async(const struct memo_wait *wait) {
                             wait->soft_deadline_ns != 0);
 }
 
-// Answer with what the step has found; and refresh it, if that was begun.
+// Answer with what the step has found; and refresh it, if that was begun.  Its turn
+// comes after the answer, which may close the cache.
 static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
                                void *arg) {
     struct memo_load *f = begin->started ? begin->flight : NULL;
+    struct memo_turns turns = {&f, f != NULL, 0, NULL};
     struct memo_value value;
 
     memset(&value, 0, sizeof(value));
@@ -91,7 +93,9 @@ static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
     if (begin->entry != NULL) {
         memo_entry_hand_out_(begin->entry, begin->from, &value);
     }
+    memo_turns_begin_(&turns);
     done(arg, begin->error, &value);  // CALLBACK
+    memo_turns_end_(&turns);
     if (f != NULL) {
         memo_run_refresh_(f);
     }

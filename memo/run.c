@@ -220,6 +220,10 @@ void memo_run_load_(struct memo_load *f, int may_hand_over) {
 
     f->left = NULL;
 
+    if (sync_event_is_set(&f->done)) {
+        (void)memo_load_finish(f, MEMO_EABANDONED);  // closed meanwhile
+        return;
+    }
     // Not from inside a load: the executor's threads may all be waiting so.
     if (!may_hand_over || x->submit == NULL || SYNC_TLS(innermost) != NULL) {
         run_here(f);

@@ -17,6 +17,7 @@
 #include "test/support/keys.h"
 #include "test/support/pending_cache.h"
 #include "test/support/thread.h"
+#include "test/support/timed_cache.h"
 
 namespace {
 
@@ -285,6 +286,32 @@ TEST_P(Close, ALoadOfManyMayClose) {
     }
     EXPECT_EQ(loads, 1);
     EXPECT_EQ(cache.Stats().flights, 0u);
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+}
+
+// L2, L4: a refresh that is to begin after a completion isn't waited for by that.
+TEST_P(Close, MayBeCalledInTheCompletionOfWhatIsRefreshed) {
+    struct Closes {
+        memo *m;
+        int error;
+    };
+    TimedCache cache(GetParam(), RefreshAfter(kSecond));
+    Closes closes = {cache, 1};
+
+    EXPECT_EQ(cache.Get("k"), Loaded("k1"));
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(memo_get_async(
+                  cache, "k", 1, nullptr,
+                  [](void *arg, int error, memo_value *v) {
+                      Closes *self = static_cast<Closes *>(arg);
+                      EXPECT_EQ(error, 0);
+                      memo_release(v);
+                      self->error = memo_close(self->m, 1);
+                  },
+                  &closes, nullptr),
+              0);
+    EXPECT_EQ(closes.error, 0);
+    EXPECT_EQ(cache.loads, 1);
     EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
 }
 
