@@ -113,13 +113,16 @@ int64_t memo_end_of_standing_in_owned_(const struct memo *m,
     return m->timing == TIMING_NONE ? MEMO_NEVER : deadline_of(m, e);
 }
 
-// Use prolongs the time of e itself, but what is made from it isn't so used.
+// Use prolongs the time of e itself, but what is made from it isn't so used.  What is
+// stale is good for that until the next attempt, or until it no longer stands in.
 int64_t memo_best_before_(const struct memo *m, const struct entry *e) {
     const struct entry_prefix *p = entry_prefix(e);
 
-    return is_plain(m)                 ? SYNC_LOAD(&p->check_ns)
-           : kind_of(e) == KIND_STALE ? SYNC_LOAD(&p->refresh_ns)
-                                       : SYNC_LOAD(&p->latest_ns);
+    if (kind_of(e) == KIND_STALE) {
+        return earlier(SYNC_LOAD(&p->refresh_ns),
+                       after(deadline_of(m, e), m->stale_if_error_ns));
+    }
+    return is_plain(m) ? SYNC_LOAD(&p->check_ns) : SYNC_LOAD(&p->latest_ns);
 }
 
 // When somebody must think about a fresh value next.

@@ -682,6 +682,47 @@ TEST_P(DependTime, AValueExpiresWithWhatItWasMadeFrom) {
     EXPECT_EQ(cache.Get("xxleaf"), Loaded("1"));
 }
 
+// What is made from a value that stands in isn't fresh longer than that does, though
+// the next attempt is later than that, or under way.
+TEST_P(DependTime, AValueExpiresWithWhatStandsIn) {
+    for (bool probed : {false, true}) {
+        int n = 0;
+        memo_load *probe = nullptr;
+        memo_wait at_once = Until(1);
+        TimedCache cache(
+            GetParam(),
+            [&](memo_load *l) {
+                if (KeyOf(l) != "k") {
+                    return Return(l, Part(l, "k"));
+                }
+                probe = l;
+                return n++ == 0   ? LoadInBrackets(l)
+                       : n == 2 ? 42
+                                : int{MEMO_PENDING};
+            },
+            [&](memo_options *options) {
+                options->ttl_ns = 10 * kSecond;
+                options->stale_if_error_ns = 10 * kSecond;
+                options->backoff_ns = probed ? kSecond : 100 * kSecond;
+            });
+
+        EXPECT_EQ(cache.Get("k"), Loaded("<k>"));
+        cache.clock.Advance(10 * kSecond);
+        EXPECT_EQ(cache.Get("k"), Stale("<k>"));
+        cache.clock.Advance(9 * kSecond);
+        if (probed) {
+            EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+        }
+        EXPECT_EQ(cache.Get("made"), Loaded("<k>"));
+        EXPECT_EQ(cache.Get("made"), Hit("<k>"));
+        cache.clock.Advance(kSecond);
+        EXPECT_EQ(cache.Peek("made"), Failed(MEMO_ENOENT));
+        if (probed) {
+            EXPECT_EQ(memo_load_finish(probe, 42), 0);
+        }
+    }
+}
+
 // T3: a refresh of the source is a change, if it gives a new value; not if it finds
 // the old one good.
 TEST_P(DependTime, ARefreshIsAChangeUnlessNothingWasModified) {
