@@ -25,12 +25,31 @@ static void drop_old(struct shard *s, const struct memo_load *f) {
     }
 }
 
+// Nothing could be stored in place of the old entry: then others may try.  An error
+// that is kept for its time holds nobody off.
+static void leave_old(struct shard *s, const struct memo_load *f) {
+    struct entry *e = memo_old_of_owned_(f);
+
+    if (e != NULL && s->memo->timing == TIMING_FRESHNESS &&
+        (memo_has_old_(f) || entry_prefix(e)->error != MEMO_ENOENT)) {
+        memo_let_try_owned_(s, e);
+    }
+}
+
 // Store instead of a value what the end of f calls for.  A marker that can't be
-// stored for want of memory is just not kept.
+// stored for want of memory, or wasn't made, is just not kept.
 static void store_marker(struct shard *s, const struct memo_load *f,
                          const struct end_step *end) {
-    memo_date_marker_owned_(s, end->marker, memo_old_of_owned_(f), end->error, end->now_ns);
-    (void)memo_store_owned_(s, end->marker, f->key, f->key_size, f->hash);
+    int error = MEMO_ENOMEM;
+
+    if (end->marker != NULL) {
+        memo_date_marker_owned_(s, end->marker, memo_old_of_owned_(f), end->error,
+                                end->now_ns);
+        error = memo_store_owned_(s, end->marker, f->key, f->key_size, f->hash);
+    }
+    if (error != 0) {
+        leave_old(s, f);
+    }
 }
 
 // The load of f, which is attached, has found the old value good.
@@ -64,9 +83,7 @@ static void fail(struct shard *s, struct memo_load *f,
         f->stale = 1;
         return;
     }
-    if (end->marker != NULL) {
-        store_marker(s, f, end);
-    }
+    store_marker(s, f, end);
 }
 
 // The result is there before the flight is gone: no instant at which a finished
@@ -81,9 +98,7 @@ static void settle(struct shard *s, struct memo_load *f,
     } else if (f->pass || memo_is_stillborn_(f)) {
         drop_old(s, f);
         memo_note_rejected_owned_(s, end->entry);
-        if (end->marker != NULL) {
-            store_marker(s, f, end);
-        }
+        store_marker(s, f, end);
     } else {
         if (s->wheel != NULL) {
             memo_date_owned_(s, end->entry, &f->dates, end->now_ns,
@@ -92,6 +107,7 @@ static void settle(struct shard *s, struct memo_load *f,
         memo_policy_see_cost_(s, end->entry, end->now_ns - f->started_ns);
         if (memo_store_owned_(s, end->entry, f->key, f->key_size, f->hash) != 0) {
             memo_note_rejected_owned_(s, end->entry);
+            leave_old(s, f);
         }
     }
 }

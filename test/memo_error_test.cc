@@ -314,6 +314,31 @@ TEST_P(Backoff, ACanceledProbeLetsOthersTry) {
     EXPECT_EQ(memo_load_finish(next, 1), 0);
 }
 
+// E4: a failure that can't be kept for want of memory is not kept; nor does the one
+// before it go on being the answer.
+TEST_P(Backoff, WithoutMemoryEndsAtOnce) {
+    bool no_memory = false;
+    TimedCache cache(
+        GetParam(),
+        [&](TimedCache &self, memo_load *) {
+            if (no_memory) {
+                self.allocator.FailAt(1);
+            }
+            return 40 + self.loads;
+        },
+        [](memo_options *o) { o->backoff_ns = kSecond; });
+
+    EXPECT_EQ(cache.Get("k"), Failed(41));
+    EXPECT_EQ(cache.Get("k"), Negative(41));
+    cache.clock.Advance(kSecond);
+    no_memory = true;
+    EXPECT_EQ(cache.Get("k"), Failed(42));
+    cache.allocator.FailAt(0);
+    no_memory = false;
+    EXPECT_EQ(cache.Get("k"), Failed(43));
+    EXPECT_EQ(cache.Get("k"), Negative(43));
+}
+
 // ------------------------------------------------------------------ pass
 
 // C4: the value is for who started the load; the others load in parallel.

@@ -12,6 +12,7 @@
 #include "sync/fault.h"
 #include "test/support/cache.h"
 #include "test/support/fake_clock.h"
+#include "test/support/timed_cache.h"
 
 namespace {
 
@@ -348,6 +349,37 @@ bool FailsAt(const Config &config, uint64_t n, bool sticky, bool of_system) {
     EXPECT_EQ(objects.Destroyed(), objects.Adopted()) << "n = " << n;
     points += failed;
     return failed && !testing::Test::HasFailure();
+}
+
+// T3, E4: the value is delivered, and the next call works: the old one isn't taken
+// for one that is being refreshed.
+TEST_P(Oom, ARefreshThatCouldNotBeStoredIsRepeated) {
+    const int kEntries = 512;  // as many as there is room for without more pages
+    Config config = GetParam();
+    bool no_pages = false;
+
+    config.shards = 1;
+    TimedCache cache(
+        config,
+        [&](TimedCache &self, memo_load *l) {
+            if (no_pages) {
+                sync_fault_set(1, 1);
+            }
+            return Return(l, std::to_string(self.loads));
+        },
+        RefreshAfter(kSecond));
+    for (int i = 1; i < kEntries; i++) {
+        EXPECT_EQ(cache.Put(std::to_string(i), "v"), 0);
+    }
+    EXPECT_EQ(cache.Get("k"), Loaded("1"));
+    cache.clock.Advance(kSecond);
+    no_pages = true;
+    EXPECT_EQ(cache.Get("k"), Loaded("2"));
+    EXPECT_EQ(sync_fault_count(), 1u);
+    no_pages = false;
+    sync_fault_set(0, 0);
+    EXPECT_EQ(cache.Get("k"), Loaded("3"));
+    EXPECT_EQ(cache.Get("k"), Hit("3"));
 }
 
 TEST_P(Oom, AnyAllocationMayFailOnce) {
