@@ -44,8 +44,13 @@ static void unref_flight(struct memo_load **f) {
     memo_flight_unref_(*f);
 }
 
+static void drop_ticket(struct memo_ticket **t) {
+    unref_ticket(*t);
+}
+
 // Deliver error, or the result if it is 0.
 static void complete(struct memo_ticket *t, int error) {
+    SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
     struct memo_value value;
 
     memset(&value, 0, sizeof(value));
@@ -53,8 +58,7 @@ static void complete(struct memo_ticket *t, int error) {
     if (error == 0) {
         error = memo_hand_out_(t->flight, t->joined_ns == STARTED, &value);
     }
-    t->fn(t->arg, error, &value);  // CALLBACK: nothing is locked
-    unref_ticket(t);
+    ticket->fn(t->arg, error, &value);  // CALLBACK: nothing is locked
 }
 
 static void flight_is_done(struct sync_watcher *w);
@@ -114,13 +118,14 @@ static void watch_and_run(struct memo_ticket *t);
 // The result isn't for this wait: begin again, with another ticket, for this one
 // can't be cancelled any more.
 static void go_again(struct memo_ticket *t, enum begin_depth depth) {
+    SYNC_CLEANUP(drop_ticket) struct memo_ticket *before = t;
     const struct memo_load *f = t->flight;
     struct memo *m = f->shard->memo;
     struct memo_ticket *again = new_ticket(m, t->fn, t->arg);
     struct begin_step begin =
         memo_begin_for_(f->key, f->key_size, f->hash, depth);
 
-    memo_stop_waiting_(t->flight, t->joined_ns, 0);
+    memo_stop_waiting_(before->flight, t->joined_ns, 0);
     begin.error = again == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
     if (begin.flight != NULL && begin.entry == NULL) {
         begin_to_wait(again, &begin, (enum begin_depth)t->depth);
@@ -132,7 +137,6 @@ static void go_again(struct memo_ticket *t, enum begin_depth depth) {
         }
         answer_and_refresh(&begin, t->fn, t->arg);
     }
-    unref_ticket(t);
 }
 
 static void flight_is_done(struct sync_watcher *w) {

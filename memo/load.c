@@ -299,51 +299,65 @@ static struct entry *linked_marker(struct memo_load *f, int error) {
     return marker;
 }
 
-// Publish the result, end the flight, wake everybody; then destroy what nobody
-// needs, for a destructor may itself wait for this flight.
+// What is left to do once a flight has ended and all are woken.
+struct leftovers {
+    struct shard *shard;
+    struct entry *unwanted, *marker, *garbage;
+    int drains;
+};
+
+// Destroy what nobody needs, for a destructor may itself wait for this flight.  Also
+// when a completion ends the thread: it may have begun a load that does (E3).
+static void clear_away(struct leftovers *left) {
+    if (left->drains) {
+        memo_load_drained_(left->shard->memo);
+    }
+    if (left->unwanted != NULL) {
+        memo_entry_unref_(left->unwanted);  // CALLBACK
+    }
+    if (left->marker != NULL) {
+        memo_entry_unref_(left->marker);
+    }
+    memo_drop_garbage_(left->garbage);
+    memo_tell_(left->shard);
+}
+
+// Publish the result, end the flight, wake everybody.
 static void end_flight(struct memo_load *f, int error) {
     struct memo *m = f->shard->memo;
     struct end_step end = {.flight = f,
                            .entry = f->making,
                            .error = memo_error_of_(f, error),
                            .now_ns = memo_now_(m)};
-    struct entry *unwanted = NULL, *garbage;
+    SYNC_CLEANUP(clear_away) struct leftovers left = {.shard = f->shard};
 
     f->making = NULL;
     if (end.error == 0 && memo_link_result_(f, &end.entry) != 0) {
         end.error = MEMO_ENOMEM;
     }
     if (end.error != 0 || f->verdict != VERDICT_VALUE) {
-        unwanted = end.entry;
+        left.unwanted = end.entry;
         end.entry = NULL;
     }
-    end.marker = linked_marker(f, end.error);
+    left.marker = end.marker = linked_marker(f, end.error);
     if (end.entry != NULL) {
         memo_entry_weigh_(m, end.entry, f->has_weight ? &f->weight : NULL);
     }
-    garbage = memo_own_only_(f->shard, memo_end_owned_, &end);
+    left.garbage = memo_own_only_(f->shard, memo_end_owned_, &end);
+    left.drains = end.drains;
     if (end.replaced) {
         memo_key_changed_(m, f->hash, f->key, f->key_size);
     }
     if (end.was_open) {
         sync_event_set(&f->done);  // ORDER(result) set:B; CALLBACK: completions
     } else if (end.entry != NULL) {
-        unwanted = end.entry;  // the cache was closed
+        left.unwanted = end.entry;  // the cache was closed
     }
-    if (end.drains) {
-        memo_load_drained_(m);
-    }
-    if (unwanted != NULL) {
-        memo_entry_unref_(unwanted);  // CALLBACK
-    }
-    if (end.marker != NULL) {
-        memo_entry_unref_(end.marker);
-    }
-    memo_drop_garbage_(garbage);
-    memo_tell_(f->shard);
 }
 
 int memo_load_finish(struct memo_load *l, int error) {
+    SYNC_CLEANUP(drop_flight) struct memo_load *finished = NULL;
+
     if (l == NULL || error == MEMO_PENDING) {
         return MEMO_EINVAL;
     }
@@ -353,7 +367,7 @@ int memo_load_finish(struct memo_load *l, int error) {
     if (l->cancel_fn != NULL) {
         (void)sync_event_unwatch(&l->canceled, &l->on_cancel);
     }
+    finished = l;  // the load's reference goes when all is done
     end_flight(l, error);
-    memo_flight_unref_(l);  // the load's reference
     return 0;
 }

@@ -79,9 +79,30 @@ static int seal(struct sync_event *e, struct sync_list *list) {
     return list->first != &sealed;
 }
 
+static void call_watchers(struct sync_list *watchers);
+
+static void call_the_rest(struct sync_list **watchers) {
+    if (!sync_list_is_empty(*watchers)) {
+        call_watchers(*watchers);
+    }
+}
+
+// All of them, also when one ends the thread, or throws.
+static void call_watchers(struct sync_list *watchers) {
+    SYNC_CLEANUP(call_the_rest) struct sync_list *rest = watchers;
+    struct sync_link *link;
+
+    while ((link = sync_list_pop(rest)) != NULL) {
+        struct sync_watcher *w =
+            SYNC_CONTAINER(link, struct sync_watcher, link);
+
+        SYNC_DATA_READ(w);
+        w->fn(w);  // CALLBACK: nothing is locked
+    }
+}
+
 void sync_event_set(struct sync_event *e) {
     struct sync_list watchers;
-    struct sync_link *link;
 
     if (sync_event_is_set(e)) {
         return;
@@ -95,13 +116,7 @@ void sync_event_set(struct sync_event *e) {
         // LIFETIME: e may be gone; its address is all that is used.
         (void)sync_futex_wake(&e->word, EVENT_SETTER_WAKES);
     }
-    while ((link = sync_list_pop(&watchers)) != NULL) {
-        struct sync_watcher *w =
-            SYNC_CONTAINER(link, struct sync_watcher, link);
-
-        SYNC_DATA_READ(w);
-        w->fn(w);  // CALLBACK: nothing is locked
-    }
+    call_watchers(&watchers);
 }
 
 int sync_event_watch(struct sync_event *e, struct sync_watcher *w) {

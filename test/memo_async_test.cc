@@ -479,6 +479,36 @@ TEST_P(Async, ADeadBulkLeavesNoKeyStuck) {
     EXPECT_EQ(cache.Stats().flights, 0u);
 }
 
+// E3, W2: a wait may begin a load anew in the thread that has ended the one before.
+// If that dies, the other waits and the cache don't notice.
+TEST_P(Async, ALoadThatDiesInACompletionLeavesNobodyWaiting) {
+    const size_t kWaits = 5;
+    std::vector<memo_load *> loads;
+    Said said;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        loads.push_back(l);
+        if (loads.size() == 2) {
+            throw std::runtime_error("thrown");
+        }
+        return int{MEMO_PENDING};
+    });
+
+    for (size_t i = 0; i < kWaits; i++) {
+        EXPECT_EQ(GetAsync(cache, "k", &said), 0);
+    }
+    EXPECT_EQ(memo_load_pass(loads[0]), 0);
+    EXPECT_EQ(Return(loads[0], "v"), 0);
+    EXPECT_THROW(memo_load_finish(loads[0], 0), std::runtime_error);
+    EXPECT_EQ(loads.size(), kWaits);
+    EXPECT_EQ(said.Count(), 2u);
+    for (size_t i = 2; i < loads.size(); i++) {
+        EXPECT_EQ(memo_load_finish(loads[i], 7), 0);
+    }
+    EXPECT_EQ(said.errors, (std::vector<int>{0, MEMO_EABANDONED, 7, 7, 7}));
+    EXPECT_EQ(cache.Stats().flights, 0u);
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+}
+
 // F4, W3: nor does it wait any more for what others load.
 TEST_P(Async, ADeadBulkWaitsForNothing) {
     memo_load *l = nullptr;

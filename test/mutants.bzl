@@ -128,8 +128,8 @@ _EVENT = _each("//sync:event.c", {
     ],
     "touches_what_is_set": (
         "",
-        "while ((link = sync_list_pop",
-        "SYNC_LOAD(&e->word);\nwhile ((link = sync_list_pop",
+        "call_watchers(&watchers)",
+        "SYNC_LOAD(&e->word);\ncall_watchers(&watchers)",
     ),
     "watches_what_is_sealed": (
         "int sync_event_watch",
