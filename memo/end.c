@@ -56,7 +56,6 @@ static void store_marker(struct shard *s, const struct memo_load *f,
 static void renew(struct shard *s, struct memo_load *f, int64_t now_ns) {
     struct entry *e = memo_old_of_owned_(f);
 
-    s->not_modified++;
     memo_entry_ref_(f->old);
     f->result = f->old;
     if (e != NULL && s->wheel != NULL) {
@@ -71,9 +70,6 @@ static void fail(struct shard *s, struct memo_load *f,
                  const struct end_step *end) {
     struct entry *e = memo_old_of_owned_(f);
 
-    if (f->refresh) {
-        s->refresh_failures++;
-    }
     if (end->error == MEMO_ENOENT) {
         drop_old(s, f);
     } else if (e != NULL && memo_has_old_(f) &&
@@ -125,6 +121,8 @@ static void count_end(struct shard *s, struct memo_load *f,
     s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
     memo_record_(s, MEMO_HISTOGRAM_LOAD, end->now_ns - f->started_ns);
     s->load_failures += end->error != 0;
+    s->refresh_failures += end->error != 0 && f->refresh;
+    s->not_modified += end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED;
     s->passes += end->error == 0 && f->pass;
 }
 

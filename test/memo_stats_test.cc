@@ -188,6 +188,32 @@ TEST_P(Stats, HitsSaveWhatLoadsTakeOnAverage) {
     EXPECT_EQ(cache.Stats().saved_ns, 10000u);
 }
 
+// What a refresh came to is counted, though it is detached.
+TEST_P(Stats, DetachedRefreshesAreRefreshesToo) {
+    TimedCache cache(
+        GetParam(),
+        [](TimedCache &self, memo_load *l) {
+            int n = self.loads;
+            if (n == 2 || n == 4) {
+                EXPECT_EQ(self.Invalidate("k"), 0);
+            }
+            return n == 2   ? 7
+                   : n == 4 ? memo_load_not_modified(l)
+                            : Return(l, "v");
+        },
+        RefreshAfter(kSecond));
+
+    for (int i = 0; i < 2; i++) {
+        EXPECT_EQ(cache.Get("k"), Loaded("v"));
+        cache.clock.Advance(kSecond);
+        EXPECT_EQ(cache.Get("k").error, 0);
+    }
+    EXPECT_EQ(cache.Stats().refreshes, 2u);
+    EXPECT_EQ(cache.Stats().load_failures, 1u);
+    EXPECT_EQ(cache.Stats().refresh_failures, 1u);
+    EXPECT_EQ(cache.Stats().not_modified, 1u);
+}
+
 TEST_P(Stats, CausesAreCounted) {
     PendingCache cache(GetParam());
     for (const char *key : {"a", "b", "c", "d"}) {
