@@ -71,7 +71,9 @@ static int may_load(struct memo *m) {
 
 static int may_wait(struct memo *m, const struct memo_load *f) {
     // The caller who started the flight is interested, but isn't waiting.
-    if (m->max_waiters_per_key != 0 && f->interest > m->max_waiters_per_key) {
+    uint32_t waiters = f->interest - !f->starter_left;
+
+    if (m->max_waiters_per_key != 0 && waiters >= m->max_waiters_per_key) {
         return 0;
     }
     if (m->max_waiters == 0 ||
@@ -282,6 +284,7 @@ void memo_leave_owned_(struct shard *s, void *leave_step) {
     struct memo_load *f = l->flight;
 
     f->interest--;
+    f->starter_left |= l->started;
     l->unwanted = f->interest == 0 && s->memo->cancel_unwanted &&
                   f->state != FLIGHT_ENDED;
     // Off the map before the load is told, so nobody joins a dying load (W3).

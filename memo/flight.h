@@ -65,8 +65,9 @@ struct memo_load {
     enum flight_state state;
     int runs;     // its load has not ended
     int excused;  // memo_close() doesn't wait for it
-    uint32_t interest;  // who wants the result: waiters, and memo itself where
-                        // it loads for its own sake
+    uint32_t interest;  // who wants the result: waiters, who started it, and memo
+                        // itself where it loads for its own sake
+    int starter_left;   // who started it has given up
 
     // Owned by the load: the value being made, and its weight if it has said so.
     struct entry *making;

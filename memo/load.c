@@ -270,7 +270,7 @@ int memo_hand_out_old_(struct memo_load *f, struct memo_value *out) {
 
 void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up) {
     struct memo *m = f->shard->memo;
-    struct leave_step leave = {f, 0};
+    struct leave_step leave = {f, joined_ns == STARTED, 0};
 
     if (joined_ns != STARTED && !memo_is_inherited_(f)) {
         memo_record_(f->shard, MEMO_HISTOGRAM_WAIT, memo_now_(m) - joined_ns);

@@ -72,6 +72,7 @@ void memo_is_resident_owned_(struct shard *s, void *resident_step);
 // One who waited no longer does.
 struct leave_step {
     struct memo_load *flight;
+    int started;   // it is who started it
     int unwanted;  // out: nobody does, so the load must be told
 };
 void memo_leave_owned_(struct shard *s, void *leave_step);

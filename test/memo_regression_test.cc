@@ -641,6 +641,27 @@ TEST_P(Regression, NotMoreWaitThanAreAllowedTo) {
     EXPECT_EQ(answers.values, 23);
 }
 
+// F4: nor when the one who started the load has gone.
+TEST_P(Regression, NotMoreWaitThanAreAllowedToThoughTheFirstHasLeft) {
+    PendingCache cache(GetParam(), [](memo_options *o) {
+        o->max_waiters_per_key = 2;
+    });
+    Answers answers;
+    memo_ticket *first, *waits;
+    EXPECT_EQ(answers.Ask(cache, "k", &first), 0);
+    EXPECT_EQ(answers.Ask(cache, "k", &waits), 0);
+    EXPECT_EQ(memo_ticket_cancel(first), 0);
+    EXPECT_EQ(answers.Ask(cache, "k"), 0);
+    EXPECT_EQ(answers.Ask(cache, "k"), MEMO_EBUSY);
+    EXPECT_EQ(memo_ticket_cancel(waits), 0);
+    EXPECT_EQ(answers.Ask(cache, "k"), 0);
+    EXPECT_EQ(answers.Ask(cache, "k"), MEMO_EBUSY);
+    PendingCache::Finish(cache.last, "v");
+    EXPECT_EQ(answers.values, 2);
+    memo_ticket_free(first);
+    memo_ticket_free(waits);
+}
+
 // 28.  FusionCache #647: a factory that failed before it started kept its lock.
 TEST_P(Regression, ALoadThatCouldNotBeStartedFreesItsKey) {
     static std::atomic<bool> refuses;
