@@ -84,12 +84,22 @@ static int is_bad_async(const struct memo_wait *wait) {
                             wait->soft_deadline_ns != 0);
 }
 
+// Also when the answer ends the thread, or throws: then the load whose turn was to
+// come is abandoned (E3).
+static void end_turns(struct memo_turns *turns) {
+    memo_turns_end_(turns);
+    if (turns->next < turns->n) {
+        (void)memo_load_finish(turns->flights[0], MEMO_EABANDONED);
+        memo_run_refresh_(turns->flights[0]);  // what is left to do
+    }
+}
+
 // Answer with what the step has found; and refresh it, if that was begun.  Its turn
 // comes after the answer, which may close the cache.
 static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
                                void *arg) {
     struct memo_load *f = begin->started ? begin->flight : NULL;
-    struct memo_turns turns = {&f, f != NULL, 0, NULL};
+    SYNC_CLEANUP(end_turns) struct memo_turns turns = {&f, f != NULL, 0, NULL};
     struct memo_value value;
 
     memset(&value, 0, sizeof(value));
@@ -99,7 +109,7 @@ static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
     }
     memo_turns_begin_(&turns);
     done(arg, begin->error, &value);  // CALLBACK
-    memo_turns_end_(&turns);
+    turns.next = turns.n;
     if (f != NULL) {
         memo_run_refresh_(f);
     }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include "test/support/gate.h"
@@ -113,6 +114,25 @@ TEST_P(Refresh, OfAValueThatGoesMeanwhileStillAnswers) {
         EXPECT_EQ(cache.Stats().flights, 0u);
         EXPECT_EQ(cache.Stats().hits, cache.Stats().refreshes);
     }
+}
+
+// E3: it comes after the answer; who gets that may throw.
+TEST_P(Refresh, IsAbandonedWhenTheAnswerThrows) {
+    TimedCache cache(GetParam(), RefreshAfter(kSecond));
+
+    EXPECT_EQ(cache.Get("k"), Loaded("k1"));
+    cache.clock.Advance(kSecond);
+    EXPECT_THROW(memo_get_async(
+                     cache, "k", 1, nullptr,
+                     [](void *, int, memo_value *v) {
+                         memo_release(v);
+                         throw std::runtime_error("thrown");
+                     },
+                     nullptr, nullptr),
+                 std::runtime_error);
+    EXPECT_EQ(cache.Stats().flights, 0u);
+    cache.clock.Advance(kSecond);
+    EXPECT_EQ(cache.Get("k"), Loaded("k2"));
 }
 
 TEST_P(Refresh, RunInTheCallersThreadAnswersWithItsResult) {
