@@ -89,7 +89,9 @@ static int is_bad_async(const struct memo_wait *wait) {
 static void end_turns(struct memo_turns *turns) {
     memo_turns_end_(turns);
     if (turns->next < turns->n) {
-        (void)memo_load_finish(turns->flights[0], MEMO_EABANDONED);
+        if (memo_is_to_run_(turns->flights[0])) {
+            (void)memo_load_finish(turns->flights[0], MEMO_EABANDONED);
+        }
         memo_run_refresh_(turns->flights[0]);  // what is left to do
     }
 }
@@ -135,6 +137,7 @@ static void go_again(struct memo_ticket *t, enum begin_depth depth) {
     struct begin_step begin =
         memo_begin_for_(f->key, f->key_size, f->hash, depth);
 
+    begin.hands_over = 1;
     memo_stop_waiting_(before->flight, t->joined_ns, 0);
     begin.error = again == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
     if (begin.flight != NULL && begin.entry == NULL) {
@@ -207,6 +210,7 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
         return MEMO_ENOMEM;
     }
     begin = memo_begin_for_(key, key_size, hash, memo_depth_of_(wait));
+    begin.hands_over = 1;
     error = memo_find_or_start_(m, &begin);
     if (begin.entry != NULL || begin.from != MEMO_NOWHERE) {
         memo_dealloc_(m, t, sizeof(*t));

@@ -109,6 +109,9 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
         return;
     }
     f->alone = b->depth == BEGIN_ALONE;
+    if (s->memo->pool != NULL && (b->hands_over || b->entry != NULL)) {
+        SYNC_STORE(&f->task, TASK_OPEN);
+    }
     if (f->alone) {
         list_detached(s, f);
     } else {

@@ -33,6 +33,10 @@ enum flight_state {
     FLIGHT_ENDED = 2,     // done is set, or about to be
 };
 
+// Whether the load is, or will be, a task for memo's own pool; until that begins with
+// it, who can't wait for that may take it.
+enum task_state { TASK_NONE = 0, TASK_OPEN = 1, TASK_TAKEN = 2 };
+
 // What a load says of its result, besides giving a value or failing.
 enum verdict { VERDICT_VALUE, VERDICT_NOT_FOUND, VERDICT_NOT_MODIFIED };
 
@@ -99,6 +103,7 @@ struct memo_load {
     // Atomic.
     sync_atomic_u32 refs;      // ORDER(unref)
     sync_atomic_u32 finished;  // 1 from the first memo_load_finish()
+    sync_atomic_u32 task;      // enum task_state
 
     uint32_t n_forks;  // Const after init: memo_n_forks_() when it was made
 

@@ -158,6 +158,10 @@ static void close_shards(struct memo *m) {
             f->list.next = NULL;
             sync_event_set(&f->done);
             sync_event_set(&f->canceled);  // CALLBACK: of the load
+            // The thread of the pool that would come to it may be this one.
+            if (memo_take_task_(f)) {
+                (void)memo_load_finish(f, MEMO_EABANDONED);
+            }
             memo_flight_unref_(f);
         }
     }

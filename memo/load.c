@@ -39,8 +39,10 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
                         const struct memo_wait *wait, struct memo_value *out,
                         int *again) {
     SYNC_CLEANUP(drop_flight) struct memo_load *f = NULL;
-    int error = memo_find_or_start_(m, begin);
+    int error;
 
+    begin->hands_over = may_leave(wait);
+    error = memo_find_or_start_(m, begin);
     *again = 0;
     f = begin->flight;
     if (begin->entry != NULL) {

@@ -221,6 +221,7 @@ int memo_refresh(struct memo *m, const void *key, size_t key_size) {
     }
     begin = memo_begin_for_(key, key_size, hash_key(&m->seed, key, key_size),
                             BEGIN_REFRESH);
+    begin.hands_over = 1;
     error = memo_find_or_start_(m, &begin);
     if (error == 0 && begin.started) {
         memo_run_refresh_(begin.flight);

@@ -117,8 +117,8 @@ static int leads_to_us_locked(struct memo_load *f) {
     return f != NULL && !sync_event_is_set(&f->done);
 }
 
-// Add edges from what runs in r, in this thread, to f; or remove them, if f is NULL.  Return
-// MEMO_EDEADLK, and change nothing, if that would close a cycle (W4).
+// Add edges from what runs in r, in this thread, to f; or remove them, if f is NULL.
+// Return MEMO_EDEADLK, and change nothing, if that would close a cycle (W4).
 //
 // LIFETIME: who set an edge holds a reference to its target until the edge is
 // gone, so the walk meets only live flights.
@@ -192,13 +192,46 @@ static void run_here(struct memo_load *f) {
     }
 }
 
-static void run_task(void *task) {
-    struct memo_load *f = task;
-
+static void run_unless_over(struct memo_load *f) {
     if (sync_event_is_set(&f->done) || memo_is_inherited_(f)) {
         (void)memo_load_finish(f, MEMO_EABANDONED);  // closed meanwhile
     } else {
         run_here(f);
+    }
+}
+
+// Says who runs it, and publishes nothing: all know f from the shard's owner.
+int memo_take_task_(struct memo_load *f) {
+    uint32_t task = TASK_OPEN;
+
+    return SYNC_LOAD(&f->task) == TASK_OPEN &&
+           SYNC_CAS(&f->task, &task, TASK_TAKEN);
+}
+
+int memo_is_to_run_(struct memo_load *f) {
+    return SYNC_LOAD(&f->task) == TASK_NONE || memo_take_task_(f);
+}
+
+static void drop_task(struct memo_load **f) {
+    memo_flight_unref_(*f);
+}
+
+static void run_task(void *task) {
+    SYNC_CLEANUP(drop_task) struct memo_load *f = task;
+
+    if (memo_is_to_run_(f)) {
+        run_unless_over(f);
+    }
+}
+
+// LIFETIME: the task has a reference to f of its own.
+static void hand_over(const struct memo_executor *x, struct memo_load *f) {
+    (void)SYNC_ADD(&f->refs, 1);
+    if (x->submit(x->state, run_task, f) != 0) {  // CALLBACK
+        if (memo_is_to_run_(f)) {
+            (void)memo_load_finish(f, MEMO_EABANDONED);
+        }
+        memo_flight_unref_(f);
     }
 }
 
@@ -219,16 +252,11 @@ void memo_run_load_(struct memo_load *f, int may_hand_over) {
     SYNC_CLEANUP(do_what_is_left) struct left left = {f->shard, f->left};
 
     f->left = NULL;
-
-    if (sync_event_is_set(&f->done)) {
-        (void)memo_load_finish(f, MEMO_EABANDONED);  // closed meanwhile
-        return;
-    }
     // Not from inside a load: the executor's threads may all be waiting so.
-    if (!may_hand_over || x->submit == NULL || SYNC_TLS(innermost) != NULL) {
-        run_here(f);
-    } else if (x->submit(x->state, run_task, f) != 0) {  // CALLBACK
-        (void)memo_load_finish(f, MEMO_EABANDONED);
+    if (may_hand_over && x->submit != NULL && SYNC_TLS(innermost) == NULL) {
+        hand_over(x, f);
+    } else if (memo_is_to_run_(f)) {
+        run_unless_over(f);
     }
 }
 
@@ -311,6 +339,10 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     }
     if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
         return 0;
+    }
+    // The pool's threads may all be waiting so, and this may be one of them.
+    if ((inside != NULL || memo_in_callback_()) && memo_take_task_(f)) {
+        run_unless_over(f);
     }
     if (inside != NULL && set_edges(inside, f) != 0) {
         return MEMO_EDEADLK;

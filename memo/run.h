@@ -14,6 +14,13 @@ struct memo_wait;
 // executor, if there is one and may_hand_over is set.
 void memo_run_load_(struct memo_load *f, int may_hand_over);
 
+// Take the task that the load of f is, so that the caller must run it, or finish it.
+// 0: it is none, or another has taken it.
+int memo_take_task_(struct memo_load *f);
+
+// Whether the caller, who has started f or has it as a task, must still run its load.
+int memo_is_to_run_(struct memo_load *f);
+
 // Say in the wait graph that the load of f will run when that of before has, in
 // the same thread; NULL: that it runs now.  The caller holds a reference to
 // before until it has said so.

@@ -31,6 +31,7 @@ struct begin_step {
     } depth;
     struct memo_load *spare;  // used to start a flight, if there is one
     int64_t now_ns;           // where there are times
+    int hands_over;           // the caller will hand over what is started
     struct entry **left;      // where to leave what is to be destroyed; NULL: the
                               // caller has started nothing yet
     // Out: an entry, or a flight, with a reference for the caller; or an error.

@@ -574,6 +574,45 @@ TEST_P(Async, ACallerMayLeaveALoadThatAPoolRuns) {  // F3, W2
     Await([&] { return cache.Peek("k") == Hit("<k>"); });
 }
 
+// Loads that wait for loads which the only thread of a pool has yet to begin, or
+// close the cache before that.
+TEST_P(Async, ALoadOfAPoolDoesntWaitForThePool) {
+    for (bool closes : {false, true}) {
+        Gate gate;
+        Said said;
+        int closed = 1;
+        Seen seen = {};
+        {
+            Cache cache(
+                GetParam(),
+                [&](memo_load *l) {
+                    if (KeyOf(l) == "a") {
+                        gate.Wait();
+                        if (closes) {
+                            closed = memo_close(cache, MEMO_NEVER);
+                        } else {
+                            seen = cache.Get("b");
+                        }
+                    }
+                    return LoadInBrackets(l);
+                },
+                [](memo_options *o) { o->threads = 1; });
+            EXPECT_EQ(GetAsync(cache, "a", &said), 0);
+            Await([&] { return gate.Waiting() == 1; });
+            EXPECT_EQ(GetAsync(cache, "b", &said), 0);
+            gate.Open();
+            Await([&] { return said.Count() == 2 && cache.Stats().flights == 0; });
+        }
+        if (closes) {
+            EXPECT_EQ(closed, 0);
+            EXPECT_EQ(said.errors, (std::vector<int>{MEMO_ECLOSED, MEMO_ECLOSED}));
+        } else {
+            EXPECT_EQ(seen, Joined("<b>"));
+            EXPECT_EQ(said.values, (std::vector<std::string>{"<b>", "<a>"}));
+        }
+    }
+}
+
 TEST_P(Async, ThreadsOfAPoolAreReplacedWhenALoadEndsThem) {
     Cache cache(
         GetParam(),
