@@ -4,6 +4,7 @@
 #include "memo/entry.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
+#include "memo/listen.h"
 #include "memo/load.h"
 #include "memo/run.h"
 #include "memo/step.h"
