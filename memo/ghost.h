@@ -1,8 +1,8 @@
 // Ghosts: what a bounded cache remembers of the keys that it evicted lately.
 //
-// A ghost is 4 bytes: part of the key's hash, which of two kinds it is, and
-// when it became one, on a clock of its kind.  Times are 16 bits, and compared
-// modulo that.  Two keys may be taken for each other: a ghost is a hint.
+// A ghost is 21 bits: part of the key's hash, which of two kinds it is, and when
+// that was, on a clock of its kind.  Two keys may be taken for each other, and times
+// are coarse: a ghost is a hint.
 #ifndef MEMO_MEMO_GHOST_H_
 #define MEMO_MEMO_GHOST_H_
 
@@ -15,24 +15,30 @@ enum ghost_kind {
     GHOST_OF_MAIN = 2,
 };
 
+// age: how far the clock of its kind has moved since, to 1/128 of what was said to
+// be long; what is older than 4 times that may seem younger.
 struct ghost {
     enum ghost_kind kind;
-    uint16_t stamp;
+    uint64_t age;
 };
 
 // What time it is for each kind.
 struct ghost_clocks {
-    uint16_t of_window, of_main;
+    uint64_t of_window, of_main;
 };
 
 // Of one shard.  Owned by its owner.
 struct ghosts {
     unsigned char *buckets;
     uint64_t n_buckets, max_buckets;
+    unsigned unit_shift;  // what times are kept in
 };
 
 // None yet, to be kept in the size bytes at pages, which are reserved.
 void memo_ghosts_init_(struct ghosts *g, void *pages, size_t size);
+
+// What is a long time; while there are none yet.
+void memo_ghosts_set_long_(struct ghosts *g, uint64_t time);
 
 // What there is to remember of a cache of n entries, in bytes.
 uint64_t memo_ghosts_bytes_for_(uint64_t n);
@@ -46,7 +52,8 @@ void memo_ghosts_put_(struct ghosts *g, uint64_t hash, struct ghost ghost,
                       struct ghost_clocks now);
 
 // Return the ghost of hash, and forget it.
-struct ghost memo_ghosts_take_(struct ghosts *g, uint64_t hash);
+struct ghost memo_ghosts_take_(struct ghosts *g, uint64_t hash,
+                               struct ghost_clocks now);
 
 // The memory in use.
 uint64_t memo_ghosts_bytes_(const struct ghosts *g);

@@ -21,38 +21,21 @@
 // test of LIRS: S. Jiang, X. Zhang, SIGMETRICS 2002).  While the cache fills,
 // main takes what it can.
 //
-// The window's size follows what would have been hits if it, or main, had been
-// somewhat larger: a ghost that comes back so soon tells.
+// How large the window is: policy_window.c.
 //
 // Times are measured by what was stored meanwhile, in the unit of the bound:
 // entries, bytes or weight.
-
-// Three things mend what this is weak at.  While the window grows, or shrinks,
-// steadily, it does so in larger steps, to keep up with keys that are wanted
-// for a short time only.  If what left main was never used there, the window
-// grows a little, too.  And if hardly any of what came back into main by its
-// ghost is used there, as when requests go to and fro through all keys, few of
-// those are admitted until that changes.
+//
+// If hardly any of what came back into main by its ghost is used there, as when
+// requests go to and fro through all keys, few of those are admitted until that
+// changes.
 //
 // If values count (options.policy), ages are divided by them, main is greedy
 // dual (victim.c), and what leaves the window unused goes over to main if it is
 // worth far more than what is there.
 
-#define WINDOW_PERCENT_FIRST 5
-#define WINDOW_PERCENT_LEAST 1
-#define WINDOW_PERCENT_MOST 95
 #define YOUNG_PERCENT 40
-#define MARGIN_PERCENT 20  // "somewhat larger"
 #define GHOST_SPAN 3  // ghosts older than so many times the cache don't count
-
-// The window's trend is an average over so many steps, and a part of the cache;
-// at its most, a step is this many times as large again.
-#define TREND_OVER 32
-#define TREND_OVER_PART 20
-#define TREND_MOST 16
-
-// The window grows once for so many that left main and were never used.
-#define IDLERS 32
 
 // If less of what came back is used, only one in so many is admitted.
 #define TRUST_LEAST (ONE / 10)
@@ -70,14 +53,6 @@
 #define STAMP_UNITS 1024
 
 // ------------------------------------------------------------------ sizes
-
-static uint64_t percent(uint64_t n, unsigned of) {
-    return n / 100 * of + n % 100 * of / 100;
-}
-
-static uint64_t at_least_1(uint64_t n) {
-    return n == 0 ? 1 : n;
-}
 
 static uint64_t weight_of(const struct shard *s, const struct entry *e) {
     return s->memo->max_weight == 0 ? 0 : entry_prefix(e)->weight;
@@ -110,8 +85,7 @@ int memo_policy_reserve_(struct shard *s) {
     return memo_names_reserve_(&s->policy->names);
 }
 
-// How much the policy has to share out.
-static uint64_t capacity(const struct shard *s) {
+uint64_t memo_policy_capacity_(const struct shard *s) {
     const struct policy *p = s->policy;
     uint64_t taken = overhead(s);
 
@@ -141,13 +115,6 @@ int memo_policy_has_room_for_(const struct shard *s, const struct entry *e) {
             memo_entry_bytes_(s->memo, e) + overhead(s) <= p->limit.bytes);
 }
 
-// ------------------------------------------------------------------ stamps
-
-// How far clock has moved since it had the given stamp.
-static uint64_t since(const struct policy *p, uint64_t clock, uint16_t stamp) {
-    return (uint64_t)(uint16_t)(stamp_at(p, clock) - stamp) << p->unit_shift;
-}
-
 // ------------------------------------------------------------------ queues
 
 static uint16_t now(const struct policy *p) {
@@ -160,62 +127,41 @@ static void move(struct shard *s, struct entry *e,
     memo_policy_push_(s, e, place);
 }
 
-static uint64_t window_size(const struct policy *p) {
-    return p->queue[QUEUE_YOUNG].size + p->queue[QUEUE_OLD].size;
-}
-
 // ------------------------------------------------------------------ eviction
 
-static void leave_ghost(struct policy *p, uint64_t hash, enum ghost_kind kind,
-                        uint16_t stamp) {
-    struct ghost ghost = {kind, stamp};
-    struct ghost_clocks now = {stamp_at(p, p->clock),
-                               stamp_at(p, p->evicted_clock)};
+static struct ghost_clocks clocks_of(const struct policy *p) {
+    struct ghost_clocks now = {p->clock, p->evicted_clock};
 
-    memo_ghosts_put_(&p->ghosts, hash, ghost, now);
-}
-
-static void widen_window(struct shard *s, uint64_t by) {
-    struct policy *p = s->policy;
-    uint64_t most = at_least_1(percent(capacity(s), WINDOW_PERCENT_MOST));
-
-    p->window = p->window + by > most ? most : p->window + by;
-}
-
-static void narrow_window(struct shard *s, uint64_t by) {
-    struct policy *p = s->policy;
-    uint64_t least = at_least_1(percent(capacity(s), WINDOW_PERCENT_LEAST));
-
-    p->window = p->window < least + by ? least : p->window - by;
+    return now;
 }
 
 static void leave_main(struct shard *s, struct entry *e) {
     struct policy *p = s->policy;
-    uint64_t size = memo_policy_size_of_(s, e);
 
     if (SYNC_LOAD(&e->word) & ENTRY_FRESH) {
-        if (++p->idlers % IDLERS == 0) {
-            widen_window(s, size);
-        }
+        memo_window_see_idler_(s, memo_policy_size_of_(s, e));
     }
     memo_policy_learn_(s, e);
     if (p->values != NULL &&
         entry_worth(s->memo, e)->rank > p->values->inflation) {
         p->values->inflation = entry_worth(s->memo, e)->rank;
     }
-    p->evicted_clock += size;
+    p->evicted_clock += memo_policy_size_of_(s, e);
 }
 
 static void evict(struct shard *s, struct entry *e) {
     struct policy *p = s->policy;
+    struct ghost ghost = {GHOST_OF_MAIN, 0};
     uint64_t hash =
         hash_key(&s->memo->seed, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
 
     memo_ghosts_fit_(&p->ghosts, s->table.n_entries);
     if (queue_of(e) != QUEUE_MAIN) {
-        leave_ghost(p, hash, GHOST_OF_WINDOW, stamp_of(e));
-    } else {
-        leave_ghost(p, hash, GHOST_OF_MAIN, stamp_at(p, p->evicted_clock));
+        ghost.kind = GHOST_OF_WINDOW;
+        ghost.age = policy_since(p, p->clock, stamp_of(e));
+    }
+    memo_ghosts_put_(&p->ghosts, hash, ghost, clocks_of(p));
+    if (ghost.kind == GHOST_OF_MAIN) {
         leave_main(s, e);
     }
     p->evictions++;
@@ -223,12 +169,13 @@ static void evict(struct shard *s, struct entry *e) {
 }
 
 static uint64_t main_target(const struct shard *s) {
-    uint64_t all = capacity(s), window = s->policy->window;
+    uint64_t all = memo_policy_capacity_(s), window = s->policy->window.size;
 
     return all <= window ? 0 : all - window;
 }
 
-// Main may have become too large: but it keeps one entry at least.
+// Main may have become too large, as the window has grown: but it keeps one entry at
+// least.
 static void trim_main(struct shard *s) {
     struct queue *q = &s->policy->queue[QUEUE_MAIN];
 
@@ -242,7 +189,7 @@ static void age_window(struct shard *s) {
     struct queue *young = &s->policy->queue[QUEUE_YOUNG];
 
     while (young->n > 0 &&
-           young->size > percent(window_size(s->policy), YOUNG_PERCENT)) {
+           young->size > policy_percent(policy_window_size(s->policy), YOUNG_PERCENT)) {
         struct entry *e = memo_policy_oldest_(s, QUEUE_YOUNG);
         struct place_in_queue old = {QUEUE_OLD, stamp_of(e), 0, 0};
         move(s, e, old);
@@ -306,36 +253,8 @@ static void evict_one(struct shard *s) {
 
 // ------------------------------------------------------------------ admission
 
-// How far the window's size moves for an entry of that size; to: ONE or -ONE.
-static uint64_t step_of_window(struct shard *s, uint64_t size, int64_t to) {
-    struct policy *p = s->policy;
-    int64_t over =
-        TREND_OVER + (int64_t)(s->table.n_entries / TREND_OVER_PART);
-    uint64_t steady;
-
-    p->trend += (to - p->trend) / over;
-    if ((p->trend < 0) != (to < 0)) {
-        return size;
-    }
-    steady = (uint64_t)(p->trend < 0 ? -p->trend : p->trend);
-    steady = steady * steady / ONE;
-    steady = steady * steady / ONE;
-    return size + size * steady * TREND_MOST / ONE;
-}
-
 static int main_has_room(const struct shard *s, uint64_t size) {
     return s->policy->queue[QUEUE_MAIN].size + size <= main_target(s);
-}
-
-// e comes back, which had left main.
-static void see_ghost_of_main(struct shard *s, struct ghost ghost,
-                              uint64_t size) {
-    struct policy *p = s->policy;
-
-    if (since(p, p->evicted_clock, ghost.stamp) <=
-        percent(capacity(s), MARGIN_PERCENT)) {
-        narrow_window(s, step_of_window(s, size, -ONE));
-    }
 }
 
 // Whether e, that came back after that age, belongs into main more than what
@@ -343,9 +262,9 @@ static void see_ghost_of_main(struct shard *s, struct ghost ghost,
 static int is_better(struct shard *s, const struct entry *e, uint64_t age) {
     struct policy *p = s->policy;
     const struct entry *victim = memo_policy_victim_(s);
-    uint64_t idle = since(p, p->clock, stamp_of(victim));
+    uint64_t idle = policy_since(p, p->clock, stamp_of(victim));
 
-    if (age > GHOST_SPAN * capacity(s)) {
+    if (age > GHOST_SPAN * memo_policy_capacity_(s)) {
         return 0;
     }
     if (p->values == NULL ? age >= idle
@@ -358,32 +277,28 @@ static int is_better(struct shard *s, const struct entry *e, uint64_t age) {
 
 // e comes back, which had left the window: does it belong into main?
 static int see_ghost_of_window(struct shard *s, const struct entry *e,
-                               struct ghost ghost, uint64_t size) {
-    struct policy *p = s->policy;
-    uint64_t age = since(p, p->clock, ghost.stamp);
-
-    if (age <= window_size(p) + percent(capacity(s), MARGIN_PERCENT)) {
-        widen_window(s, step_of_window(s, size, ONE));
-    }
-    return main_has_room(s, size) || p->queue[QUEUE_MAIN].n == 0 ||
+                               uint64_t age, uint64_t size) {
+    memo_window_see_ghost_(s, age, size);
+    return main_has_room(s, size) || s->policy->queue[QUEUE_MAIN].n == 0 ||
            is_better(s, e, age);
 }
 
 static int fits(const struct shard *s, uint64_t size) {
-    return window_size(s->policy) + s->policy->queue[QUEUE_MAIN].size + size <=
-           capacity(s);
+    return policy_window_size(s->policy) + s->policy->queue[QUEUE_MAIN].size + size <=
+           memo_policy_capacity_(s);
 }
 
 // Where e, which is new, goes.
 static struct place_in_queue place_for(struct shard *s, const struct entry *e,
                                        uint64_t hash, uint64_t size) {
-    struct place_in_queue place = {QUEUE_YOUNG, now(s->policy), 0, 1};
-    struct ghost ghost = memo_ghosts_take_(&s->policy->ghosts, hash);
+    struct policy *p = s->policy;
+    struct place_in_queue place = {QUEUE_YOUNG, now(p), 0, 1};
+    struct ghost ghost = memo_ghosts_take_(&p->ghosts, hash, clocks_of(p));
 
     if (ghost.kind == GHOST_OF_MAIN) {
-        see_ghost_of_main(s, ghost, size);
+        memo_window_see_ghost_of_main_(s, ghost.age, size);
     } else if (ghost.kind == GHOST_OF_WINDOW) {
-        if (see_ghost_of_window(s, e, ghost, size)) {
+        if (see_ghost_of_window(s, e, ghost.age, size)) {
             place.name = QUEUE_MAIN;
             place.flags = ENTRY_FRESH | ENTRY_RETURNED;
             place.uses = USES_OF_GHOST;
@@ -450,8 +365,9 @@ void memo_policy_init_(struct shard *s, struct measure limit,
     p->limit = limit;
     p->ghosts = ghosts;
     p->names = names;
-    p->window = at_least_1(percent(capacity(s), WINDOW_PERCENT_FIRST));
-    while (capacity(s) >> p->unit_shift >= STAMP_UNITS) {
+    memo_window_init_(s);
+    memo_ghosts_set_long_(&p->ghosts, memo_policy_capacity_(s));
+    while (memo_policy_capacity_(s) >> p->unit_shift >= STAMP_UNITS) {
         p->unit_shift++;
     }
 }

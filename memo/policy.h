@@ -77,6 +77,15 @@ struct values {
     double sum_of_costs, n_costs;
 };
 
+// How large the window is, and what that is decided by: policy_window.c.
+struct window {
+    uint64_t size;  // of young and old together, at most
+    int64_t trend;  // from -ONE, it shrinks, to ONE
+    unsigned idlers;  // how much left main and was never used there
+    double forgone, earned;
+    uint64_t halved_at;  // by the clock
+};
+
 // Of one shard.  Owned by its owner.
 //
 // INVARIANT(queues)  Each resident entry is in the queue that its word names, by
@@ -89,15 +98,13 @@ struct policy {
     struct ghosts ghosts;
     struct measure limit;    // NO_BOUND: none
     uint64_t weight;         // of all resident entries
-    uint64_t window;         // how large young and old shall be together
+    struct window window;
     uint64_t clock;          // the size of all that was ever stored here
     uint64_t evicted_clock;  // the size of all that was ever evicted from main
     unsigned unit_shift;     // how coarse stamps are
-    int64_t trend;  // of the window's size: from -ONE, it shrinks, to ONE
     int64_t trust;  // the part of ONE of what came back into main that was used
     int64_t hope;   // the same of what came for its value
     unsigned probes;         // how much came back and wasn't trusted
-    unsigned idlers;         // how much left main and was never used there
     struct entry *admitted;  // just now: it is spared
     uint64_t evictions;
     uint64_t too_large;  // results that were not stored
@@ -118,6 +125,9 @@ uint64_t memo_policy_bytes_(const struct policy *p);
 
 // What e counts for, in the unit that the cache is bounded by.
 uint64_t memo_policy_size_of_(const struct shard *s, const struct entry *e);
+
+// How much there is to share out, in that unit.
+uint64_t memo_policy_capacity_(const struct shard *s);
 
 // Whether a bound is exceeded.
 int memo_policy_is_full_(const struct shard *s);
@@ -160,6 +170,20 @@ SYNC_INLINE uint16_t stamp_at(const struct policy *p, uint64_t clock) {
     return (uint16_t)(clock >> p->unit_shift);
 }
 
+// How far clock has moved since it had the given stamp.
+SYNC_INLINE uint64_t policy_since(const struct policy *p, uint64_t clock,
+                                  uint16_t stamp) {
+    return (uint64_t)(uint16_t)(stamp_at(p, clock) - stamp) << p->unit_shift;
+}
+
+SYNC_INLINE uint64_t policy_percent(uint64_t n, unsigned of) {
+    return n / 100 * of + n % 100 * of / 100;
+}
+
+SYNC_INLINE uint64_t policy_window_size(const struct policy *p) {
+    return p->queue[QUEUE_YOUNG].size + p->queue[QUEUE_OLD].size;
+}
+
 // Where e goes: the queue, the stamp and flags that it gets (ENTRY_FRESH,
 // ENTRY_RETURNED; in main, the latter without the former means that it came for
 // its value); and, for main, how many uses it is taken to have had.
@@ -185,6 +209,22 @@ struct entry *memo_policy_oldest_(struct shard *s, enum queue_name name);
 // How many of its names stand for an entry; or, if the walk doesn't find as many
 // names as it counts, 0.
 uint64_t memo_policy_count_names_(struct shard *s, enum queue_name name);
+
+// ----------------------------------------------------------- policy_window.c
+
+void memo_window_init_(struct shard *s);
+
+// Something of that size comes back that had left the window, so long after it came
+// there; or had left main, after others of the size of age had left that, too.
+void memo_window_see_ghost_(struct shard *s, uint64_t age, uint64_t size);
+void memo_window_see_ghost_of_main_(struct shard *s, uint64_t age,
+                                    uint64_t size);
+
+// Something leaves main that was never used there.
+void memo_window_see_idler_(struct shard *s, uint64_t size);
+
+// e, in main, is looked at.
+void memo_window_see_uses_(struct shard *s, const struct entry *e);
 
 // ------------------------------------------------------------ policy_value.c
 
@@ -212,7 +252,7 @@ struct entry *memo_policy_least_ranked_(const struct shard *s);
 // it was looked at last is given another round.
 struct entry *memo_policy_victim_(struct shard *s);
 
-// Note whether an entry of main was of use, when it is first looked at.
+// Learn from the uses of e, in main, that is looked at.
 void memo_policy_learn_(struct shard *s, const struct entry *e);
 
 #endif  // MEMO_MEMO_POLICY_H_

@@ -11,10 +11,11 @@
 #define FIRST_LEVEL 16  // buckets
 #define CHAINS_AT_ONCE 512  // committed together: 64 KiB
 
-// Start to grow when buckets hold 4.5 entries on average: a group is then 70 %
-// full, and 78 % where its turn comes last, which keeps chains rare.
-#define GROW_NUMERATOR 2
-#define GROW_DENOMINATOR 9
+// Start to grow when buckets hold 5 entries on average: a group is then 77 % full,
+// and 85 % where its turn comes last.  One group in seven has a chain then, and one
+// entry in thirty is in one; with fewer of them, tables that have just grown would be
+// emptier still.
+#define GROW_AT 5
 
 static int slots_of(int parity) {
     return parity == 0 ? BUCKET_SLOTS : BUCKET_SLOTS - 1;
@@ -348,7 +349,7 @@ void memo_table_grow_owned_(struct shard *s) {
     int parity;
 
     if (t->split == TABLE_NOT_SPLITTING) {
-        if (t->n_entries * GROW_NUMERATOR > level * GROW_DENOMINATOR) {
+        if (t->n_entries > level * GROW_AT) {
             start_to_split(t);
         }
         return;

@@ -6,7 +6,8 @@
 // Which entry of main goes first.
 //
 // If use alone counts, main is a clock: the oldest is looked at; if it has been
-// used, it is given as many more rounds, else it goes.
+// used, it is given as many more rounds, else it goes.  But only one when it is
+// looked at for the first time: its uses may all have been of a moment.
 //
 // If values count, the value of an entry is what it costs to load for each unit
 // of room that it takes, and its rank is
@@ -31,10 +32,10 @@ void memo_policy_learn_(struct shard *s, const struct entry *e) {
     struct policy *p = s->policy;
     int64_t over =
         TRUST_OVER + (int64_t)(p->queue[QUEUE_MAIN].n / TRUST_OVER_PART);
-
     uint64_t word = SYNC_LOAD(&e->word);
     int64_t *rate = word & ENTRY_FRESH ? &p->trust : &p->hope;
 
+    memo_window_see_uses_(s, e);
     if (word & ENTRY_RETURNED) {
         *rate += ((uses_of(e) != 0 ? ONE : 0) - *rate) / over;
     }
@@ -56,17 +57,23 @@ static void go_round(struct shard *s, struct entry *e, unsigned left,
     memo_policy_push_used_(s, e, &place, left);
 }
 
+// How many more rounds e is given after the next.
+static unsigned rounds_left(const struct entry *e) {
+    unsigned uses = uses_of(e);
+
+    return uses == 0 || (SYNC_LOAD(&e->word) & ENTRY_FRESH) ? 0 : uses - 1;
+}
+
 static struct entry *victim_by_use(struct shard *s) {
     struct policy *p = s->policy;
     struct entry *e = memo_policy_oldest_(s, QUEUE_MAIN);
     int steps;
 
     for (steps = 1; steps < MAX_STEPS; steps++) {
-        unsigned uses = uses_of(e);
-        if (uses == 0 && e != p->admitted) {
+        if (uses_of(e) == 0 && e != p->admitted) {
             break;
         }
-        go_round(s, e, uses == 0 ? 0 : uses - 1, 0);
+        go_round(s, e, rounds_left(e), 0);
         e = memo_policy_oldest_(s, QUEUE_MAIN);
     }
     return e;

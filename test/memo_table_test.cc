@@ -84,7 +84,13 @@ TEST_P(Table, KeysMadeToCollideDoNot) {
         for (int i = 0; i < kKeys; i++) {
             EXPECT_EQ(cache.Put(known.Key(uint64_t(i)), "v"), 0);
         }
-        EXPECT_EQ(cache.Stats().entries, uint64_t(told ? kKeys / 2 : kKeys));
+        uint64_t n = cache.Stats().entries;
+        if (told) {
+            EXPECT_LE(n, uint64_t(kKeys / 2));
+            EXPECT_GT(n, uint64_t(kKeys / 2) * 9 / 10);
+        } else {
+            EXPECT_EQ(n, uint64_t(kKeys));
+        }
     }
 }
 
