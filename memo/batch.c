@@ -8,12 +8,9 @@
 #include "memo/shard.h"
 #include "sync/pin.h"
 
-// A pipeline of three stages: hash a key and fetch its bucket; look for its entry
-// there and fetch that; pin it and compare.  Between two stages of one key lie
-// those of others, as many as it takes for what is fetched to arrive, so that the
-// cache misses overlap.
-
-#define DISTANCE 12  // between two stages
+// Three stages: hash a key and fetch its bucket; look for its entry there and fetch
+// that; pin it and compare.  Each is done for all keys before the next begins, so that
+// the cache misses overlap.
 
 struct batch {
     struct memo *memo;
@@ -126,15 +123,15 @@ int memo_get_batch_(struct memo *m, const struct memo_bytes keys[], size_t n,
     b.missing = 0;
     b.pin = sync_pin_prepare(&n_pins);
     b.pins_end = b.pin == NULL ? NULL : b.pin + n_pins;
-    for (i = 0; i < n + 2 * DISTANCE; i++) {
-        if (i < n) {
-            find_bucket(&b, i);
-        }
-        if (i - DISTANCE < n) {
-            find_entry(&b, i - DISTANCE);
-        }
-        if (i >= 2 * DISTANCE && !SYNC_LIKELY(take_hit(&b, i - 2 * DISTANCE))) {
-            find_otherwise(&b, i - 2 * DISTANCE);
+    for (i = 0; i < n; i++) {
+        find_bucket(&b, i);
+    }
+    for (i = 0; i < n; i++) {
+        find_entry(&b, i);
+    }
+    for (i = 0; i < n; i++) {
+        if (!SYNC_LIKELY(take_hit(&b, i))) {
+            find_otherwise(&b, i);
         }
     }
     if (b.n_hits != 0) {

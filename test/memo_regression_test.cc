@@ -23,6 +23,7 @@
 #include "test/support/keys.h"
 #include "test/support/pending_cache.h"
 #include "test/support/thread.h"
+#include "test/support/timed_cache.h"
 
 namespace {
 
@@ -357,12 +358,14 @@ TEST_P(Regression, AListenerCalledByMaintenanceMayCallMaintenance) {
             }
         },
         &state};
-    Cache cache(GetParam(), LoadInBrackets,
-                [&](memo_options *o) { o->listener = &listener; });
+    TimedCache cache(GetParam(), LoadInBrackets, [&](memo_options *o) {
+        o->listener = &listener;
+        o->ttl_ns = kSecond;
+    });
     state.cache = &cache;
     cache.Get("k");
-    memo_clear(cache);
-    memo_maintain(cache, 0);
+    cache.clock.Advance(kSecond);
+    cache.Maintain();
     Await([&] { return state.calls == 8; });
     EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
     EXPECT_EQ(state.calls, 8);
