@@ -12,53 +12,82 @@
 
 // Waiting without a thread: a ticket watches its flight's done.
 //
-// Exactly one of two gets to complete a ticket: whoever ends the flight, through
-// the watcher; or memo_ticket_cancel(), if it takes the watcher off first.
+// Exactly one of two gets to complete a ticket, he who sets OVER: who ends the
+// flight, through the watcher; or memo_ticket_cancel().
 //
-// LIFETIME: the wait holds one reference to the ticket until it is completed,
-// and the caller another until memo_ticket_free().  The ticket holds one to the
-// flight, since it is watched until it is completed.
+// If the result isn't for it, who ends the flight moves the ticket on to another,
+// and adds a MOVE to its state for as long.  The next flight may end, and call for
+// another move, before he has subtracted it: then he makes that one, too.  Only he
+// changes flight, and not if he finds OVER set.  Who sets OVER takes the ticket off
+// its flight if there is no MOVE; else he does who subtracts the last.
+//
+//   ORDER(move)  there:A   the MOVE is subtracted
+//                cancel:B  memo_ticket_cancel() sets OVER
+//       If cancel:B finds no MOVE, the ticket watches flight, as there:A left it,
+//       or has.
+//
+// LIFETIME: the wait holds one reference to the ticket until it is completed, or,
+// canceled on the move, until that has ended; the caller another until
+// memo_ticket_free().  The ticket holds one to the flight, since it is watched
+// until it is completed.
+
+#define OVER 1u
+#define MOVE 2u
 
 struct memo_ticket {
     struct sync_watcher done;
     memo_done_fn *fn;
     void *arg;
     struct memo_load *flight;
-    int64_t joined_ns;     // or STARTED
-    unsigned char late;    // see struct begin_step
-    unsigned char depth;   // of the wait: enum begin_depth
-    sync_atomic_u8 canceled;  // Atomic: 1 from the first memo_ticket_cancel()
-    sync_atomic_u32 refs;     // Atomic.  ORDER(unref), as in entry.c
+    int64_t joined_ns;    // or STARTED
+    unsigned char late;   // see struct begin_step
+    unsigned char depth;  // of the wait: enum begin_depth
+    sync_atomic_u8 state;  // Atomic: OVER, and MOVEs
+    sync_atomic_u32 refs;  // Atomic.  ORDER(unref), as in entry.c
 };
 
 static void unref_ticket(struct memo_ticket *t) {
-    struct memo_load *f = t->flight;
-
     if (SYNC_SUB_ACQREL(&t->refs, 1) == 1) {  // ORDER(unref)
+        struct memo_load *f = t->flight;
         memo_dealloc_(f->shard->memo, t, sizeof(*t));
         memo_flight_unref_(f);
     }
 }
 
 static void unref_flight(struct memo_load **f) {
-    memo_flight_unref_(*f);
+    if (*f != NULL) {
+        memo_flight_unref_(*f);
+    }
 }
 
 static void drop_ticket(struct memo_ticket **t) {
     unref_ticket(*t);
 }
 
-// Deliver error, or the result if it is 0.
-static void complete(struct memo_ticket *t, int error) {
+// Whether the caller is to complete t: nobody has before.
+static int take(struct memo_ticket *t) {
+    return (SYNC_OR_ACQREL(&t->state, OVER) & OVER) == 0;
+}
+
+// The flight is done, and its result is for this wait.
+static void complete(struct memo_ticket *t) {
     SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
+    int is_ours = take(t), error;
     struct memo_value value;
 
-    memset(&value, 0, sizeof(value));
-    memo_stop_waiting_(t->flight, t->joined_ns, error != 0);
-    if (error == 0) {
+    memo_stop_waiting_(t->flight, t->joined_ns, 0);
+    if (is_ours) {
+        memset(&value, 0, sizeof(value));
         error = memo_hand_out_(t->flight, t->joined_ns == STARTED, &value);
+        ticket->fn(t->arg, error, &value);  // CALLBACK: nothing is locked
     }
-    ticket->fn(t->arg, error, &value);  // CALLBACK: nothing is locked
+}
+
+static void cancel(struct memo_ticket *t) {
+    struct memo_value nothing;
+
+    memset(&nothing, 0, sizeof(nothing));
+    t->fn(t->arg, MEMO_ECANCELED, &nothing);  // CALLBACK: nothing is locked
 }
 
 static void flight_is_done(struct sync_watcher *w);
@@ -125,30 +154,87 @@ static void begin_to_wait(struct memo_ticket *t, const struct begin_step *begin,
     t->depth = (unsigned char)depth;
 }
 
-static void watch_and_run(struct memo_ticket *t);
+static void forget(void *unused, int error, struct memo_value *value) {
+    (void)unused;
+    (void)error;
+    memo_release(value);
+}
 
-// The result isn't for this wait: begin again, with another ticket, for this one
-// can't be cancelled any more.
-static void go_again(struct memo_ticket *t, enum begin_depth depth) {
-    SYNC_CLEANUP(drop_ticket) struct memo_ticket *before = t;
-    const struct memo_load *f = t->flight;
-    struct memo *m = f->shard->memo;
-    struct memo_ticket *again = new_ticket(m, t->fn, t->arg);
-    struct begin_step begin =
-        memo_begin_for_(f->key, f->key_size, f->hash, depth);
+// There is an answer without another flight.
+static void complete_with(struct memo_ticket *t, struct begin_step *begin) {
+    SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
 
+    answer_and_refresh(begin, take(t) ? ticket->fn : forget, t->arg);
+}
+
+// The result isn't for this wait: find it another flight, and give the reference to
+// the one before away.  Return 0 if the wait has come to its end, for there is an
+// answer, or it was canceled.
+static int begin_again(struct memo_ticket *t, struct memo_load **before) {
+    struct memo_load *f = t->flight;
+    enum begin_depth depth = (enum begin_depth)t->depth;
+    struct begin_step begin;
+
+    (void)memo_must_go_again_(f, t->joined_ns == STARTED, t->late, NULL, &depth);
+    begin = memo_begin_for_(f->key, f->key_size, f->hash, depth);
     begin.hands_over = 1;
-    memo_stop_waiting_(before->flight, t->joined_ns, 0);
-    begin.error = again == NULL ? MEMO_ENOMEM : memo_find_or_start_(m, &begin);
-    if (begin.flight != NULL && begin.entry == NULL) {
-        begin_to_wait(again, &begin, (enum begin_depth)t->depth);
-        SYNC_STORE(&again->refs, 1);
-        watch_and_run(again);
-    } else {
-        if (again != NULL) {
-            memo_dealloc_(m, again, sizeof(*again));
-        }
-        answer_and_refresh(&begin, t->fn, t->arg);
+    memo_stop_waiting_(f, t->joined_ns, 0);
+    if (SYNC_LOAD(&t->state) & OVER) {
+        unref_ticket(t);
+        return 0;
+    }
+    begin.error = memo_find_or_start_(f->shard->memo, &begin);
+    if (begin.flight == NULL || begin.entry != NULL) {
+        complete_with(t, &begin);
+        return 0;
+    }
+    *before = f;
+    begin_to_wait(t, &begin, (enum begin_depth)t->depth);
+    return 1;
+}
+
+static void watch(struct memo_ticket *t) {
+    if (!sync_event_watch(&t->flight->done, &t->done)) {
+        flight_is_done(&t->done);
+    }
+}
+
+// Move t on to another flight; run the load of that, if it was started here.  Return
+// the state that this leaves.
+//
+// LIFETIME: from when the next flight is watched, the wait's reference to t is his
+// who ends that; the caller has another.  The flight before is held until the load
+// runs: its result may have a destructor that waits for this.
+static unsigned move(struct memo_ticket *t) {
+    SYNC_CLEANUP(unref_flight) struct memo_load *before = NULL;
+    SYNC_CLEANUP(unref_flight) struct memo_load *f = NULL;
+    unsigned state;
+    int started;
+
+    if (!begin_again(t, &before)) {
+        return OVER;
+    }
+    f = t->flight;
+    (void)SYNC_ADD(&f->refs, 1);
+    started = t->joined_ns == STARTED;
+    watch(t);
+    state = SYNC_SUB_ACQREL(&t->state, MOVE) - MOVE;  // ORDER(move) there:A
+    if (started) {
+        memo_run_load_(f, 1);
+    }
+    if (state == OVER && sync_event_unwatch(&f->done, &t->done)) {
+        memo_stop_waiting_(f, t->joined_ns, 1);  // canceled on the move
+        unref_ticket(t);
+    }
+    return state;
+}
+
+// The result of a flight isn't for this wait, nor perhaps that of the next.
+static void move_on(struct memo_ticket *t) {
+    SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
+
+    (void)SYNC_ADD(&t->refs, 1);
+    while (move(ticket) >= MOVE) {
     }
 }
 
@@ -156,11 +242,11 @@ static void flight_is_done(struct sync_watcher *w) {
     struct memo_ticket *t = SYNC_CONTAINER(w, struct memo_ticket, done);
     enum begin_depth depth = (enum begin_depth)t->depth;
 
-    if (memo_must_go_again_(t->flight, t->joined_ns == STARTED, t->late, NULL,
-                            &depth)) {
-        go_again(t, depth);
-    } else {
-        complete(t, 0);
+    if (!memo_must_go_again_(t->flight, t->joined_ns == STARTED, t->late, NULL,
+                             &depth)) {
+        complete(t);
+    } else if (SYNC_ADD_ACQREL(&t->state, MOVE) < MOVE) {
+        move_on(t);
     }
 }
 
@@ -171,9 +257,7 @@ static void watch_and_run(struct memo_ticket *t) {
     int started = t->joined_ns == STARTED;
 
     (void)SYNC_ADD(&f->refs, 1);
-    if (!sync_event_watch(&f->done, &t->done)) {
-        flight_is_done(&t->done);
-    }
+    watch(t);
     if (started) {
         memo_run_load_(f, 1);
     }
@@ -232,14 +316,22 @@ int memo_get_async(struct memo *m, const void *key, size_t key_size,
 }
 
 int memo_ticket_cancel(struct memo_ticket *t) {
+    uint8_t state;
+
     if (t == NULL) {
         return MEMO_EINVAL;
     }
-    if (SYNC_XCHG_ACQREL(&t->canceled, 1) != 0 ||
-        !sync_event_unwatch(&t->flight->done, &t->done)) {
+    state = SYNC_OR_ACQREL(&t->state, OVER);  // ORDER(move) cancel:B
+    if (state & OVER) {
         return MEMO_EALREADY;
     }
-    complete(t, MEMO_ECANCELED);
+    if (state == 0 && sync_event_unwatch(&t->flight->done, &t->done)) {
+        SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
+        memo_stop_waiting_(t->flight, t->joined_ns, 1);
+        cancel(ticket);
+    } else {
+        cancel(t);  // who ends the flight does the rest
+    }
     return 0;
 }
 

@@ -423,25 +423,139 @@ TEST_P(Pass, AsynchronousAndBulkWaitersLoadTheirOwn) {
         memo_release(v);
     };
 
-    memo_ticket *ticket = nullptr;
     for (int i = 0; i < 3; i++) {
-        EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, done, &got,
-                                 i == 2 ? &ticket : nullptr),
-                  0);
+        EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, done, &got, nullptr), 0);
     }
     ASSERT_EQ(loads.size(), 1u);
     EXPECT_EQ(memo_load_pass(loads[0]), 0);
     Return(loads[0], "0");
     EXPECT_EQ(memo_load_finish(loads[0], 0), 0);
     ASSERT_EQ(loads.size(), 3u);
-    EXPECT_EQ(memo_ticket_cancel(ticket), MEMO_EALREADY);
-    memo_ticket_free(ticket);
     for (int i = 1; i < 3; i++) {
         Return(loads[i], std::to_string(i));
         EXPECT_EQ(memo_load_finish(loads[i], 0), 0);
     }
     EXPECT_EQ(got, (std::vector<std::string>{"0", "1", "2"}));
     EXPECT_EQ(cache.Peek("k"), Failed(MEMO_ENOENT));
+}
+
+// A wait without a thread, and the errors that it has been answered with.
+struct TicketWait {
+    memo_ticket *ticket = nullptr;
+    std::vector<int> errors;
+
+    explicit TicketWait(memo *m) {
+        auto done = [](void *arg, int error, memo_value *v) {
+            static_cast<TicketWait *>(arg)->errors.push_back(error);
+            memo_release(v);
+        };
+        EXPECT_EQ(memo_get_async(m, "k", 1, nullptr, done, this, &ticket), 0);
+    }
+    ~TicketWait() {
+        Free();
+    }
+    void Free() {
+        memo_ticket_free(std::exchange(ticket, nullptr));
+    }
+    void Cancel() {
+        EXPECT_EQ(memo_ticket_cancel(ticket), 0);
+        EXPECT_EQ(errors, std::vector<int>{MEMO_ECANCELED});
+        EXPECT_EQ(memo_ticket_cancel(ticket), MEMO_EALREADY);
+    }
+};
+
+void CancelUnwanted(memo_options *o) {
+    o->flags = MEMO_CANCEL_UNWANTED;
+}
+
+// W2, W3: who loads his own may give that wait up as he might have the first.
+TEST_P(Pass, AWaitForALoadOfItsOwnCanBeCanceled) {
+    std::vector<memo_load *> loads;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            loads.push_back(l);
+            return int{MEMO_PENDING};
+        },
+        CancelUnwanted);
+    TicketWait starts(cache), stays(cache), leaves(cache);
+
+    ASSERT_EQ(loads.size(), 1u);
+    EXPECT_EQ(memo_load_pass(loads[0]), 0);
+    EXPECT_EQ(Return(loads[0], "v"), 0);
+    EXPECT_EQ(memo_load_finish(loads[0], 0), 0);
+    ASSERT_EQ(loads.size(), 3u);
+    leaves.Cancel();
+    EXPECT_FALSE(memo_load_is_canceled(loads[1]));
+    EXPECT_TRUE(memo_load_is_canceled(loads[2]));
+    PendingCache::Finish(loads[2], "unwanted");
+    PendingCache::Finish(loads[1], "w");
+    EXPECT_EQ(leaves.errors.size(), 1u);
+    EXPECT_EQ(stays.errors, std::vector<int>{0});
+    EXPECT_EQ(memo_ticket_cancel(stays.ticket), MEMO_EALREADY);
+}
+
+// W2: also while memory for that load is found, and while it begins.
+TEST_P(Pass, AWaitCanBeCanceledWhileItBeginsAgain) {
+    for (bool in_load : {false, true}) {
+        std::unique_ptr<TicketWait> waits;
+        std::vector<memo_load *> loads;
+        Cache cache(
+            GetParam(),
+            [&](memo_load *l) {
+                loads.push_back(l);
+                if (in_load && loads.size() == 2) {
+                    waits->Cancel();
+                }
+                return int{MEMO_PENDING};
+            },
+            CancelUnwanted);
+
+        TicketWait starts(cache);
+        waits.reset(new TicketWait(cache));
+        EXPECT_EQ(memo_load_pass(loads[0]), 0);
+        EXPECT_EQ(Return(loads[0], "v"), 0);
+        if (!in_load) {
+            cache.allocator.DoAt(1, [&] { waits->Cancel(); });
+        }
+        EXPECT_EQ(memo_load_finish(loads[0], 0), 0);
+        ASSERT_EQ(loads.size(), 2u);
+        EXPECT_TRUE(memo_load_is_canceled(loads[1]));
+        PendingCache::Finish(loads[1], "w");
+        EXPECT_EQ(waits->errors.size(), 1u);
+        waits.reset();
+    }
+}
+
+// W2
+TEST_P(Pass, CancelAndBeginningAgainRaceToOneOutcome) {
+    std::vector<memo_load *> loads;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        loads.push_back(l);
+        return int{MEMO_PENDING};
+    });
+
+    for (int i = 0; i < 200; i++) {
+        loads.clear();
+        TicketWait starts(cache), waits(cache);
+        EXPECT_EQ(memo_load_pass(loads[0]), 0);
+        EXPECT_EQ(Return(loads[0], "v"), 0);
+        bool cancels = i % 2 == 0;
+        {
+            Thread finisher(
+                [&] { EXPECT_EQ(memo_load_finish(loads[0], 0), 0); });
+            if (cancels) {
+                EXPECT_EQ(memo_ticket_cancel(waits.ticket), 0);
+            } else {
+                waits.Free();
+            }
+        }
+        EXPECT_EQ(waits.errors, std::vector<int>(cancels, MEMO_ECANCELED));
+        for (size_t j = 1; j < loads.size(); j++) {
+            PendingCache::Finish(loads[j], "w");
+        }
+        EXPECT_EQ(waits.errors.size(), 1u);
+    }
 }
 
 // A bulk get that has joined loads for itself, too.
