@@ -9,53 +9,7 @@
 #include "memo/table.h"
 
 // How a flight begins: what is resident is looked at once more, then the flight of
-// the key is joined, or one is started.  And how it loses its key, or who waits.
-
-void memo_leave_map_owned_(struct shard *s, struct memo_load *f) {
-    s->flights = trie_remove(s->flights, f, f->hash);
-    s->n_flights--;
-}
-
-static void list_detached(struct shard *s, struct memo_load *f) {
-    struct memo_load *next = s->detached_flights;
-
-    f->state = FLIGHT_DETACHED;
-    f->list.next = next;
-    f->list.before = NULL;
-    if (next != NULL) {
-        next->list.before = f;
-    }
-    s->detached_flights = f;
-}
-
-// The entry that f was to replace, if it is still there, and not out of date.
-struct entry *memo_old_of_owned_(const struct memo_load *f) {
-    return f->old == NULL || (SYNC_LOAD(&f->old->word) & ENTRY_RETIRED) != 0 ||
-                   !entry_holds(f->old)
-               ? NULL
-               : f->old;
-}
-
-void memo_detach_flight_owned_(struct shard *s, struct memo_load *f) {
-    memo_leave_map_owned_(s, f);
-    list_detached(s, f);
-    if (memo_old_of_owned_(f) != NULL) {
-        memo_let_try_owned_(s, f->old);
-    }
-}
-
-void memo_leave_list_owned_(struct shard *s, struct memo_load *f) {
-    struct memo_load *next = f->list.next, *before = f->list.before;
-
-    if (next != NULL) {
-        next->list.before = before;
-    }
-    if (before != NULL) {
-        before->list.next = next;
-    } else {
-        s->detached_flights = next;
-    }
-}
+// the key is joined, or one is started.  And how it loses who waits.
 
 // Whether one more load may run; counts it.  Across shards, so atomically.
 static int may_load(struct memo *m) {
@@ -112,12 +66,7 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
     if (s->memo->pool != NULL && (b->hands_over || b->entry != NULL)) {
         SYNC_STORE(&f->task, TASK_OPEN);
     }
-    if (f->alone) {
-        list_detached(s, f);
-    } else {
-        s->flights = trie_insert(s->flights, f, f->hash);
-        s->n_flights++;
-    }
+    memo_attach_flight_owned_(s, f);
     if (old != NULL && !f->alone) {
         memo_entry_ref_(old);
         f->old = old;
@@ -226,7 +175,6 @@ static struct memo_load *find_flight(struct shard *s,
         return f;
     }
     memo_detach_flight_owned_(s, f);
-    s->detached++;
     return NULL;
 }
 
@@ -292,6 +240,6 @@ void memo_leave_owned_(struct shard *s, void *leave_step) {
                   f->state != FLIGHT_ENDED;
     // Off the map before the load is told, so nobody joins a dying load (W3).
     if (l->unwanted && f->state == FLIGHT_ATTACHED) {
-        memo_detach_flight_owned_(s, f);
+        memo_detach_unwanted_owned_(s, f);
     }
 }

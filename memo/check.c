@@ -66,19 +66,38 @@ static void check_entry(struct shard *s, struct table_place place,
             "findable");
 }
 
-static uint64_t count_flights(const struct shard *s,
-                              const struct memo_load *f) {
+static uint64_t count_list(struct memo_load *const *at, enum flight_state state) {
     uint64_t n = 0;
+
+    for (; *at != NULL; at = &(*at)->list.next) {
+        require((*at)->state == state && (*at)->list.at == at, "attached");
+        n++;
+    }
+    return n;
+}
+
+static uint64_t count_flights(const struct memo_load *f, enum flight_state state) {
+    uint64_t n;
     int i;
 
     if (f == NULL) {
         return 0;
     }
-    require(f->state == FLIGHT_ATTACHED, "attached");
+    require(f->state == state, "attached");
+    require(state == FLIGHT_ALONE || f->others == NULL, "attached");
+    n = 1 + count_list(&f->others, state);
     for (i = 0; i < TRIE_WAYS; i++) {
-        n += count_flights(s, f->child[i]);
+        n += count_flights(f->child[i], state);
     }
-    return n + 1;
+    return n;
+}
+
+static void check_flights(const struct shard *s) {
+    uint64_t others = count_flights(s->alone, FLIGHT_ALONE) +
+                      count_list(&s->detached_flights, FLIGHT_DETACHED);
+
+    require(count_flights(s->flights, FLIGHT_ATTACHED) == s->n_flights, "counts");
+    require(s->n_running >= s->n_flights + others, "counts");
 }
 
 static uint64_t count_running(const struct shard *s) {
@@ -206,8 +225,7 @@ static void check_owned(struct shard *s, void *unused) {
     require(found.outdated == s->n_outdated, "counts");
     require(found.linked == s->n_linked, "counts");
     require(count_running(s) == s->n_running, "running");
-    require(count_flights(s, s->flights) == s->n_flights, "counts");
-    require(s->n_running >= s->n_flights, "counts");
+    check_flights(s);
     for (i = 0; i < s->n_retired; i++) {
         e = s->retired[i];
         require((SYNC_LOAD(&e->word) & ENTRY_RETIRED) != 0, "retired");

@@ -183,7 +183,7 @@ static void settle_and_leave(struct shard *s, struct memo_load *f,
     settle(s, f, end);
     end->replaced =
         before != NULL && before != depended_on(s, f, end->now_ns);
-    memo_leave_map_owned_(s, f);
+    memo_unlink_flight_owned_(s, f);
 }
 
 void memo_end_owned_(struct shard *s, void *end_step) {
@@ -199,13 +199,12 @@ void memo_end_owned_(struct shard *s, void *end_step) {
         return;
     }
     f->outdated = is_outdated(f);
-    f->detached = (f->state == FLIGHT_DETACHED && !f->alone) || f->outdated;
+    f->detached = f->state == FLIGHT_DETACHED || f->outdated;
     f->passed = end->entry != NULL && f->pass;  // whether it is detached or not
     f->result = end->entry;
     f->error = end->error;
     if (f->state == FLIGHT_ATTACHED && f->outdated) {
         memo_detach_flight_owned_(s, f);
-        s->detached++;
     }
     if (f->state == FLIGHT_ATTACHED) {
         settle_and_leave(s, f, end);
@@ -216,7 +215,7 @@ void memo_end_owned_(struct shard *s, void *end_step) {
         } else if (end->entry != NULL) {
             memo_note_rejected_owned_(s, end->entry);
         }
-        memo_leave_list_owned_(s, f);
+        memo_unlink_flight_owned_(s, f);
     }
     f->state = FLIGHT_ENDED;
     s->written = 1;

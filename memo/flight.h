@@ -18,19 +18,21 @@ struct shard;
 // A load in progress, and everybody who waits for it.  Public as struct
 // memo_load: it is what the load function holds.
 //
-//     ATTACHED --- invalidated ---> DETACHED
-//        |                             |
-//        '--- finished, or closed -----'---> ENDED
+//     ATTACHED, ALONE --- invalidated ---> DETACHED
+//        |                                    |
+//        '--- finished, or closed ------------'---> ENDED
 //
 // Only the shard's owner changes state.  While ATTACHED, it is in the shard's
 // map, and newcomers join it.
 //
-// INVARIANT(attached)  f is in its shard's map iff f->state is ATTACHED, and on
-//     its list of detached flights iff it is DETACHED.
+// INVARIANT(attached)  f is in its shard's map iff f->state is ATTACHED; in its map
+//     of those alone, or on the list of the one there that has its key, iff it is
+//     ALONE; and on its list of detached flights iff it is DETACHED.
 enum flight_state {
     FLIGHT_ATTACHED = 0,
-    FLIGHT_DETACHED = 1,  // its result will be delivered, not stored
-    FLIGHT_ENDED = 2,     // done is set, or about to be
+    FLIGHT_ALONE = 1,     // it serves who started it, and its result isn't stored
+    FLIGHT_DETACHED = 2,  // its key was changed: its result isn't stored, either
+    FLIGHT_ENDED = 3,     // done is set, or about to be
 };
 
 // Whether the load is, or will be, a task for memo's own pool; until that begins with
@@ -43,11 +45,12 @@ enum verdict { VERDICT_VALUE, VERDICT_NOT_FOUND, VERDICT_NOT_MODIFIED };
 struct memo_load {
     // Owned by the shard's owner.
     union {
-        void *child[TRIE_WAYS];  // ATTACHED: the map, see trie.h
+        void *child[TRIE_WAYS];  // ATTACHED, ALONE: a map, see trie.h
         struct {
-            struct memo_load *next, *before;
-        } list;  // DETACHED; ENDED before its time: next
+            struct memo_load *next, **at;  // at: what points here
+        } list;  // DETACHED; ALONE, but not in the map; ENDED before its time: next
     };
+    struct memo_load *others;  // ALONE, in the map: the others of that key
 
     // Const after init.
     struct shard *shard;
@@ -60,7 +63,7 @@ struct memo_load {
                         // be refreshed; NULL: none
     int refresh;  // nobody had to wait for it
     int64_t old_until_ns;  // how long the old value may stand in
-    int alone;  // it serves who started it and nobody else, and isn't stored
+    int alone;  // it began as ALONE
 
     // Owned by the shard's owner.
     struct sync_link running;  // while runs: on its shard's list

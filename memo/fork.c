@@ -67,22 +67,23 @@ static void forget_threads(struct memo_load *f) SYNC_NO_LOCK_CHECK {
     sync_event_forked(&f->canceled);
 }
 
+static void for_each_in_list(struct memo_load *f,
+                             void (*fn)(struct memo_load *f)) {
+    for (; f != NULL; f = f->list.next) {
+        fn(f);
+    }
+}
+
 static void for_each_in_map(struct memo_load *f,
                             void (*fn)(struct memo_load *f)) {
     int i;
 
     if (f != NULL) {
         fn(f);
+        for_each_in_list(f->others, fn);
         for (i = 0; i < TRIE_WAYS; i++) {
             for_each_in_map(f->child[i], fn);
         }
-    }
-}
-
-static void for_each_in_list(struct memo_load *f,
-                             void (*fn)(struct memo_load *f)) {
-    for (; f != NULL; f = f->list.next) {
-        fn(f);
     }
 }
 
@@ -92,6 +93,7 @@ static void for_each_flight(struct memo *m, void (*fn)(struct memo_load *f)) {
     for (i = 0; i < memo_n_shards_(m); i++) {
         struct shard *s = memo_shard_at_(m, i);
         for_each_in_map(s->flights, fn);
+        for_each_in_map(s->alone, fn);
         for_each_in_list(s->detached_flights, fn);
     }
     for_each_in_list(SYNC_LOAD(&m->left_behind), fn);

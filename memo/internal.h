@@ -12,6 +12,7 @@
 //     async.c        waiting without a thread; queue.c: answers on a descriptor
 //     step.h, shard.h    what a shard's owner does: the steps under ownership
 //     begin.c, end.c     of a flight
+//     attach.c           where it is meanwhile
 //     shard.c            changes from outside, and the end of a shard
 //     resident.c         storing, dropping, sweeping
 //     retire.c           what left, until nobody pins it

@@ -18,17 +18,6 @@
 // Groups of the table that are so few that memo_clear() itself sweeps them.
 #define SWEEP_AT_ONCE 16
 
-static void detach(struct shard *s, const void *key, size_t key_size,
-                   uint64_t hash) {
-    struct memo_load *f =
-        memo_flight_find_owned_(s->flights, hash, key, key_size);
-
-    if (f != NULL) {
-        memo_detach_flight_owned_(s, f);
-        s->detached++;
-    }
-}
-
 void memo_replace_owned_(struct shard *s, void *replace_step) {
     struct replace_step *r = replace_step;
     struct table_place place;
@@ -51,7 +40,7 @@ void memo_replace_owned_(struct shard *s, void *replace_step) {
     if (r->error != 0) {
         return;
     }
-    detach(s, r->key, r->key_size, r->hash);
+    memo_detach_key_owned_(s, r->key, r->key_size, r->hash);
     s->written = 1;
     // If a destructor waits, run it now rather than by and by.
     s->reclaim_now =
@@ -76,10 +65,11 @@ static void next_generation(struct shard *s) {
 }
 
 void memo_clear_owned_(struct shard *s, void *unused) {
+    struct memo_load *f;
+
     (void)unused;
-    while (s->flights != NULL) {
-        memo_detach_flight_owned_(s, s->flights);
-        s->detached++;
+    while ((f = memo_any_flight_owned_(s)) != NULL) {
+        memo_detach_flight_owned_(s, f);
     }
     next_generation(s);
     // A large cache is swept by and by.
@@ -89,8 +79,9 @@ void memo_clear_owned_(struct shard *s, void *unused) {
     }
 }
 
-static void end_before_time(struct memo_load *f, int error,
+static void end_before_time(struct shard *s, struct memo_load *f, int error,
                             struct close_step *c) {
+    memo_unlink_flight_owned_(s, f);
     f->state = FLIGHT_ENDED;
     f->error = error;
     (void)SYNC_ADD(&f->refs, 1);
@@ -101,13 +92,9 @@ static void end_before_time(struct memo_load *f, int error,
 static void end_all(struct shard *s, int error, struct close_step *c) {
     struct memo_load *f;
 
-    while ((f = s->flights) != NULL) {
-        memo_leave_map_owned_(s, f);
-        end_before_time(f, error, c);
-    }
-    while ((f = s->detached_flights) != NULL) {
-        memo_leave_list_owned_(s, f);
-        end_before_time(f, error, c);
+    while ((f = memo_any_flight_owned_(s)) != NULL ||
+           (f = s->detached_flights) != NULL) {
+        end_before_time(s, f, error, c);
     }
 }
 

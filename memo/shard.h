@@ -44,7 +44,8 @@ struct shard {
     struct sync_mutex mu;  // leaf: no lock is acquired while it is held
 
     // Owned by the shard's owner.
-    struct memo_load *flights;
+    struct memo_load *flights;  // a map
+    struct memo_load *alone;    // another
     struct memo_load *detached_flights;
     struct sync_list running;  // all whose loads run, in order of their begin
     struct entry **retired;  // n_retired unlinked ones, not yet found unpinned
@@ -84,8 +85,8 @@ struct shard {
 
 // ---- the owner's
 //
-// What shard.c, resident.c, retire.c, begin.c and end.c share: plain code of a single
-// writer.  Who that is, the engine decides.  Nothing here calls a user's function,
+// What shard.c, resident.c, retire.c, attach.c, begin.c and end.c share: plain code of
+// a single writer.  Who that is, the engine decides.  Nothing here calls a user's function,
 // allocates or frees: what becomes free is left in s->garbage.
 
 // Times in which steps happen never go back.
@@ -146,13 +147,23 @@ int memo_retired_reserve_owned_(struct shard *s);
 void memo_retire_owned_(struct shard *s, struct entry *e,
                         enum memo_cause cause);
 
-// ---- begin.c
+// ---- attach.c
 
-void memo_leave_map_owned_(struct shard *s, struct memo_load *f);
-void memo_leave_list_owned_(struct shard *s, struct memo_load *f);
+// f, which has been started, has its place; and leaves it.
+void memo_attach_flight_owned_(struct shard *s, struct memo_load *f);
+void memo_unlink_flight_owned_(struct shard *s, struct memo_load *f);
 
-// Detach f, which is attached.
+// Detach f, which is attached, or alone: because its key was changed, or because
+// nobody wants it.
 void memo_detach_flight_owned_(struct shard *s, struct memo_load *f);
+void memo_detach_unwanted_owned_(struct shard *s, struct memo_load *f);
+
+// Detach all those of a key that was changed.
+void memo_detach_key_owned_(struct shard *s, const void *key, size_t key_size,
+                            uint64_t hash);
+
+// Some flight that is attached, or alone; NULL: there is none.
+struct memo_load *memo_any_flight_owned_(const struct shard *s);
 
 // The entry that f was to replace, if it is still there, and not out of date.
 struct entry *memo_old_of_owned_(const struct memo_load *f);

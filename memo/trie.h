@@ -55,6 +55,22 @@ SYNC_INLINE void **trie_leaf(void **at) {
     return at;
 }
 
+// Put another object, which is in no map, in the place of one that is there, and
+// whose hash is the same; return the new root.
+SYNC_INLINE void *trie_replace(void *root, void *object, void *other,
+                               uint64_t hash) {
+    size_t size = TRIE_WAYS * sizeof(void *);
+    void **at = &root;
+
+    while (*at != object) {
+        at = trie_below(*at, &hash);
+    }
+    memcpy(other, object, size);
+    memset(object, 0, size);
+    *at = other;
+    return root;
+}
+
 // Take an object that is there off the map; return the new root.
 SYNC_INLINE void *trie_remove(void *root, void *object, uint64_t hash) {
     size_t size = TRIE_WAYS * sizeof(void *);

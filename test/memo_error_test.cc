@@ -646,6 +646,84 @@ TEST_P(Pass, HoldsForADetachedLoadToo) {
     }
 }
 
+// I2, V3: a load that is alone is detached as any other, by whatever changes its key;
+// and by no change of another.
+TEST_P(Pass, LoadsThatAreAloneAreDetached) {
+    enum Change { kInvalidate, kPut, kClear, kNone };
+    for (Change change : {kInvalidate, kPut, kClear, kNone}) {
+        for (int64_t pass_ttl_ns : {int64_t{0}, MEMO_NEVER}) {
+            const size_t kAlone = 5;
+            std::vector<memo_load *> loads;
+            std::vector<uint32_t> from;
+            Cache cache(
+                GetParam(),
+                [&](memo_load *l) {
+                    loads.push_back(l);
+                    return int{MEMO_PENDING};
+                },
+                [&](memo_options *o) { o->pass_ttl_ns = pass_ttl_ns; });
+            auto done = [](void *arg, int error, memo_value *v) {
+                EXPECT_EQ(error, 0);
+                static_cast<std::vector<uint32_t> *>(arg)->push_back(v->from);
+                memo_release(v);
+            };
+
+            for (size_t i = 0; i < kAlone + 1; i++) {
+                EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, done, &from,
+                                         nullptr),
+                          0);
+            }
+            EXPECT_EQ(memo_load_pass(loads[0]), 0);
+            PendingCache::Finish(loads[0], "v");
+            ASSERT_EQ(loads.size(), kAlone + 1);
+            from.clear();
+            // The first, and one in the middle, end before.
+            PendingCache::Finish(loads[1], "v");
+            PendingCache::Finish(loads[3], "v");
+            memo_check(cache);
+            EXPECT_EQ(cache.Invalidate("j"), 0);
+            EXPECT_EQ(change == kInvalidate ? cache.Invalidate("k")
+                      : change == kPut      ? cache.Put("k", "put")
+                      : change == kClear    ? memo_clear(cache)
+                                            : 0,
+                      0);
+            memo_check(cache);
+            for (size_t i : {5, 2, 4}) {
+                PendingCache::Finish(loads[i], "v");
+            }
+            uint32_t as = change == kNone ? MEMO_LOADED : MEMO_DETACHED;
+            EXPECT_EQ(from, (std::vector<uint32_t>{MEMO_LOADED, MEMO_LOADED, as,
+                                                   as, as}));
+            EXPECT_EQ(cache.Stats().detached, change == kNone ? 0u : 3u);
+            EXPECT_EQ(cache.Peek("k"),
+                      change == kPut ? Hit("put") : Failed(MEMO_ENOENT));
+        }
+    }
+}
+
+// I2
+TEST_P(Pass, AStrictCallerWhoIsAloneLoadsAgain) {
+    Cache *self = nullptr;
+    int loads = 0;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            loads++;
+            if (loads == 1) {
+                EXPECT_EQ(memo_load_pass(l), 0);
+            } else if (loads == 2) {
+                EXPECT_EQ(self->Invalidate("k"), 0);
+            }
+            return Return(l, std::to_string(loads));
+        },
+        [](memo_options *o) { o->pass_ttl_ns = MEMO_NEVER; });
+    memo_wait strict = With(MEMO_WAIT_STRICT);
+
+    self = &cache;
+    EXPECT_EQ(cache.Get("k"), Loaded("1"));
+    EXPECT_EQ(cache.Get("k", &strict), Loaded("3"));
+}
+
 TEST_P(Pass, DropsWhatWasThere) {
     TimedCache cache(
         GetParam(),
