@@ -6,6 +6,7 @@
 #include "memo/fork.h"
 #include "memo/internal.h"
 #include "memo/listen.h"
+#include "memo/reaper.h"
 #include "memo/shard.h"
 #include "sync/annotate.h"
 #include "sync/atomic.h"
@@ -33,11 +34,22 @@ SYNC_INLINE struct entry *memo_own_only_(struct shard *s,
                                     : memo_own_by_monitor_(s, step, arg);
 }
 
+// What is left to do, with nothing owned: what that returned is destroyed, who
+// destroys for a monitor is helped, a listener told.  CALLBACK.
+//
+// LIFETIME: the caller keeps the shard.
+SYNC_INLINE void memo_do_rest_(struct shard *s, struct entry *garbage) {
+    memo_drop_garbage_(garbage);
+    if (s->memo->monitor != NULL) {
+        memo_reaper_help_(s->memo->reaper);
+    }
+    memo_tell_(s);
+}
+
 SYNC_INLINE void memo_own_(struct shard *s,
                            void (*step)(struct shard *s, void *arg),
                            void *arg) {
-    memo_drop_garbage_(memo_own_only_(s, step, arg));
-    memo_tell_(s);
+    memo_do_rest_(s, memo_own_only_(s, step, arg));
 }
 
 // What the monitor does when it has nothing better to do.

@@ -68,17 +68,9 @@ struct entry *memo_own_by_monitor_(struct shard *s,
     struct own_op own = {.op.run = run_step, .shard = s, .step = step,
                          .arg = arg};
 
-    struct entry *garbage = NULL, *more;
-
-    if (sync_monitor_call(s->memo->monitor, &own.op) != 0) {
-        garbage = memo_own_locked_(s, step, arg);
-    }
-    more = memo_reaper_help_(s->memo->reaper);
-    if (more != NULL) {
-        *entry_next_dead(more) = garbage;
-        garbage = more;
-    }
-    return garbage;
+    return sync_monitor_call(s->memo->monitor, &own.op) == 0
+               ? NULL
+               : memo_own_locked_(s, step, arg);
 }
 
 int64_t memo_run_own_loop_(struct memo *m) {

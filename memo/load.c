@@ -124,8 +124,7 @@ static void do_or_leave(struct shard *s, struct begin_step *begin,
 
     left = begin->left != NULL ? begin->left : left;
     if (left == NULL) {
-        memo_drop_garbage_(garbage);  // CALLBACK
-        memo_tell_(s);                // CALLBACK
+        memo_do_rest_(s, garbage);  // CALLBACK
         return;
     }
     while (*left != NULL) {
@@ -320,8 +319,7 @@ static void clear_away(struct leftovers *left) {
     if (left->marker != NULL) {
         memo_entry_unref_(left->marker);
     }
-    memo_drop_garbage_(left->garbage);
-    memo_tell_(left->shard);
+    memo_do_rest_(left->shard, left->garbage);  // CALLBACK
 }
 
 // Publish the result, end the flight, wake everybody.

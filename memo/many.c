@@ -1,10 +1,10 @@
 #include "memo/args.h"
 #include "memo/batch.h"
 #include "memo/depend.h"
+#include "memo/engine.h"
 #include "memo/entry.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
-#include "memo/listen.h"
 #include "memo/load.h"
 #include "memo/run.h"
 #include "memo/step.h"
@@ -17,7 +17,7 @@
 
 // A key that wasn't resident.
 struct miss {
-    struct shard *shard;  // with news to tell, perhaps; NULL: they are told
+    struct shard *shard;  // with something left to do, perhaps; NULL: it is done
     struct memo_load *flight;  // with a reference
     int started, ran, late;
     int64_t joined_ns;  // or STARTED
@@ -74,7 +74,7 @@ static void do_what_is_left(struct bulk *b) {
         struct shard *s = b->misses[i].shard;
         b->misses[i].shard = NULL;
         if (s != NULL) {
-            memo_tell_(s);  // CALLBACK
+            memo_do_rest_(s, NULL);  // CALLBACK
         }
     }
 }

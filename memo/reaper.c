@@ -38,13 +38,17 @@ static int is_heavy(const struct reaper *r, const struct entry *e) {
     return r->place != IN_IDLE_TIME && memo_entry_has_destructor_(e);
 }
 
-int memo_reaper_idle_(struct reaper *r) {
-    struct chore c = memo_chores_take_(r, 0, 1);
-
-    if (!chore_is_nothing(c)) {
-        memo_chore_finish_(r, c);
+// Do what was taken, if it is anything; return whether it is.
+static int finish(struct reaper *r, struct chore c) {
+    if (chore_is_nothing(c)) {
+        return 0;
     }
-    return !chore_is_nothing(c);
+    memo_chore_finish_(r, c);
+    return 1;
+}
+
+int memo_reaper_idle_(struct reaper *r) {
+    return finish(r, memo_chores_take_(r, 0, 1));
 }
 
 void memo_reaper_tell_(struct reaper *r, struct shard *s) {
@@ -96,46 +100,44 @@ void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
 
 // ------------------------------------------------------------------ helpers
 
-struct entry *memo_reaper_help_(struct reaper *r) {
-    struct entry *e;
+// Not from inside a destructor, or they would nest without end.
+static int may_help(struct reaper *r) {
+    return SYNC_UNLIKELY(SYNC_LOAD(&r->crowded)) && !memo_in_callback_();
+}
 
-    // Not from inside a destructor, or they would nest without end.
-    if (SYNC_LIKELY(!SYNC_LOAD(&r->crowded)) || memo_in_callback_()) {
-        return NULL;
+void memo_reaper_help_(struct reaper *r) {
+    struct chore c = {NULL, NULL};
+
+    if (!may_help(r)) {
+        return;
     }
     sync_mutex_lock(&r->mu);
-    e = memo_chores_pop_heavy_locked_(r);
-    if (e == NULL && r->forked) {
-        e = memo_heap_pop_(&r->light);
+    c.entry = memo_chores_pop_heavy_locked_(r);
+    if (c.entry == NULL && r->forked) {
+        c.entry = memo_heap_pop_(&r->light);
         memo_chores_see_crowd_locked_(r);
     }
+    r->n_running += c.entry != NULL;
     sync_mutex_unlock(&r->mu);
-    return e;
+    (void)finish(r, c);
 }
 
 void memo_reaper_help_to_tell_(struct reaper *r) {
     struct chore c = {NULL, NULL};
 
-    if (SYNC_LIKELY(!SYNC_LOAD(&r->crowded)) || memo_in_callback_()) {
+    if (!may_help(r)) {
         return;
     }
     sync_mutex_lock(&r->mu);
     c.shard = memo_chores_pop_shard_locked_(r);
     r->n_running += c.shard != NULL;
     sync_mutex_unlock(&r->mu);
-    if (c.shard != NULL) {
-        memo_chore_finish_(r, c);
-    }
+    (void)finish(r, c);
 }
 
 // Do something; return whether there was anything.
 static int help_with_any(struct reaper *r) {
-    struct chore c = memo_chores_take_(r, 1, 1);
-
-    if (!chore_is_nothing(c)) {
-        memo_chore_finish_(r, c);
-    }
-    return !chore_is_nothing(c);
+    return finish(r, memo_chores_take_(r, 1, 1));
 }
 
 // Say that one waits; return whether there is something to wait for, which is

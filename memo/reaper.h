@@ -26,9 +26,8 @@ void memo_reaper_tell_(struct reaper *r, struct shard *s);
 // Do something of what was left for idle time; return whether there was anything.
 int memo_reaper_idle_(struct reaper *r);
 
-// What the caller is to destroy, because destructors have fallen behind, as
-// garbage; or NULL.
-struct entry *memo_reaper_help_(struct reaper *r);
+// Run a destructor oneself, if they have fallen behind.  CALLBACK, nothing locked.
+void memo_reaper_help_(struct reaper *r);
 
 // Tell something oneself, if there is no worker.  CALLBACK, nothing locked.
 void memo_reaper_help_to_tell_(struct reaper *r);

@@ -242,8 +242,7 @@ struct left {
 };
 
 static void do_what_is_left(struct left *left) {
-    memo_drop_garbage_(left->garbage);  // CALLBACK
-    memo_tell_(left->shard);            // CALLBACK
+    memo_do_rest_(left->shard, left->garbage);  // CALLBACK
 }
 
 // LIFETIME: the caller's reference keeps f, and its shard, until what is left is done.

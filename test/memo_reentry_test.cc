@@ -395,6 +395,57 @@ TEST_P(Reentry, CloseWaitsForDestructors) {
     EXPECT_EQ(cache.Stats().retired, 0u);
 }
 
+// L2: and for those that run in a call which helps, for they have fallen behind.
+TEST_P(Reentry, CloseWaitsForDestructorsThatOthersHelpWith) {
+    FakeClock clock;
+    memo_clock hook = clock.Hook();
+    Gate gate, worker, help, helping;
+    std::atomic<std::thread::id> helper{};
+    std::atomic<bool> helped{false};
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) { return cache.objects.Adopt(l, KeyOf(l)); },
+        [&](memo_options *o) {
+            LetDestructorsWait(o);
+            o->clock = &hook;
+        });
+    cache.objects.on_destroy = [&](const std::string &key) {
+        if (key == "first") {
+            worker.Open();
+            gate.Wait();
+        } else if (helper == std::this_thread::get_id() && !helped) {
+            helped = true;
+            helping.Open();
+            help.Wait();
+        }
+    };
+
+    if (GetParam().engine == MEMO_ENGINE_LOCK) {
+        return;  // there is nobody to help
+    }
+    EXPECT_EQ(cache.Get("first").error, 0);
+    EXPECT_EQ(cache.Invalidate("first"), 0);
+    worker.Wait();
+    for (int i = 0; i < 1002; i++) {  // more than wait before others help
+        EXPECT_EQ(cache.Get("object").error, 0);
+        EXPECT_EQ(cache.Invalidate("object"), 0);
+    }
+    Thread thread([&] {
+        helper = std::this_thread::get_id();
+        while (!helped) {
+            cache.Get("object");
+            cache.Invalidate("object");  // the cache may be closed by now
+        }
+    });
+    helping.Wait();
+    gate.Open();
+    Await([&] { return cache.Stats().retired == 1; });
+    EXPECT_EQ(memo_close(cache, clock.Now()), MEMO_ETIMEDOUT);
+    help.Open();
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    EXPECT_EQ(cache.Stats().retired, 0u);
+}
+
 TEST_P(Reentry, FreeRunsEveryDestructor) {
     for (int n : {1, 100, 3000}) {
         ObjectCache cache(GetParam());
