@@ -12,6 +12,10 @@
 // LIFETIME: the pool has a reference for its owner and one for each thread, so
 // it can be given up while loads still run in it.  Its memory is sync's, not the
 // cache's, whose allocator may be gone by then.
+//
+//   ORDER(detached)  end:A   acquire-release decrement of n_detached
+//                    free:B  acquire load of it
+//       If free:B reads 0, what detached threads did with the cache came before.
 
 struct task {
     struct task *next;
@@ -22,6 +26,7 @@ struct task {
 struct pool {
     sync_atomic_u32 refs;  // Atomic.  ORDER(unref), as in entry.c
     sync_atomic_u32 news;  // Atomic: changes whenever there may be work
+    sync_atomic_u32 n_detached;  // Atomic: threads that can't be joined
 
     struct sync_mutex mu;
     // Guarded by mu.
@@ -38,6 +43,7 @@ struct pool {
 };
 
 static SYNC_THREAD_LOCAL(struct pool *, own_pool);
+static SYNC_THREAD_LOCAL(int, is_detached);  // and counts as such
 
 static void unref_pool(struct pool *p) {
     if (SYNC_SUB_ACQREL(&p->refs, 1) == 1) {  // ORDER(unref)
@@ -74,7 +80,16 @@ static struct task *next_task(struct pool *p) {
     }
 }
 
-static void *work(void *arg);
+// A thread ends.
+static void leave_pool(struct pool *p) {
+    if (SYNC_TLS(is_detached)) {
+        (void)SYNC_SUB_ACQREL(&p->n_detached, 1);  // ORDER(detached) end:A
+        (void)sync_futex_wake(&p->n_detached, INT32_MAX);
+    }
+    unref_pool(p);
+}
+
+static void *work_detached(void *arg);
 
 // A load has ended its thread: let another go on in its place.
 static void replace_thread(struct pool **p) {
@@ -83,10 +98,14 @@ static void replace_thread(struct pool **p) {
     if (*p == NULL) {
         return;
     }
-    if (sync_thread_start(&t, work, *p) == 0) {
+    if (!SYNC_TLS(is_detached)) {
+        (void)SYNC_ADD(&(*p)->n_detached, 1);
+        SYNC_TLS(is_detached) = 1;
+    }
+    if (sync_thread_start(&t, work_detached, *p) == 0) {
         sync_thread_detach(&t);
     } else {
-        unref_pool(*p);  // one thread less, until the pool is freed
+        leave_pool(*p);  // one thread less, until the pool is freed
     }
 }
 
@@ -102,8 +121,13 @@ static void *work(void *arg) {
         run(run_arg);  // CALLBACK: nothing is locked
     }
     p = NULL;
-    unref_pool(arg);
+    leave_pool(arg);
     return NULL;
+}
+
+static void *work_detached(void *arg) {
+    SYNC_TLS(is_detached) = 1;
+    return work(arg);
 }
 
 // Start the threads.  Return 0 or MEMO_ENOMEM: not all have started.
@@ -215,8 +239,22 @@ void memo_pool_fork_(struct pool *p, enum fork_phase phase)
     if (phase == FORK_CHILD) {
         // The owner's, and that of the one thread there is, if it is of the pool.
         SYNC_STORE(&p->refs, UINT32_C(1) + (SYNC_TLS(own_pool) == p));
+        SYNC_STORE(&p->n_detached, 0);
+        if (SYNC_TLS(own_pool) == p) {
+            SYNC_TLS(is_detached) = 0;  // the pool of the child isn't waiting for it
+        }
         SYNC_STORE(&p->forked, 1);
         p->n_threads = 0;
+    }
+}
+
+// A detached thread is counted before that which it takes the place of ends.
+static void await_detached(struct pool *p) {
+    uint32_t n;
+
+    // ORDER(detached) free:B
+    while ((n = SYNC_LOAD_ACQ(&p->n_detached)) != 0) {
+        (void)sync_futex_wait(&p->n_detached, n, SYNC_NEVER);
     }
 }
 
@@ -226,6 +264,7 @@ void memo_pool_free_(struct pool *p, int wait) {
     if (p == NULL) {
         return;
     }
+    wait = wait && SYNC_TLS(own_pool) != p;
     sync_mutex_lock(&p->mu);
     p->stopped = 1;
     sync_mutex_unlock(&p->mu);
@@ -235,11 +274,14 @@ void memo_pool_free_(struct pool *p, int wait) {
         run_what_is_left(p);
     }
     for (i = 0; i < p->n_threads; i++) {
-        if (wait && SYNC_TLS(own_pool) != p) {
+        if (wait) {
             (void)sync_thread_join(&p->thread[i]);
         } else {
             sync_thread_detach(&p->thread[i]);
         }
+    }
+    if (wait) {
+        await_detached(p);
     }
     unref_pool(p);
 }

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -16,6 +17,7 @@
 #include "memo/memo.h"
 #include "test/support/cache.h"
 #include "test/support/pending_cache.h"
+#include "test/support/thread.h"
 
 namespace {
 
@@ -632,6 +634,58 @@ TEST_P(Async, ThreadsOfAPoolAreReplacedWhenALoadEndsThem) {
     Await([&] { return said.Count() == 6; });
     EXPECT_EQ(said.errors[5], 0);
     EXPECT_EQ(said.errors[0], MEMO_EABANDONED);
+}
+
+// The allocator is the caller's again when memo_free() has returned: until then it
+// waits for a thread that has taken another's place, too.
+TEST_P(Async, FreeWaitsForThreadsOfAPoolThatReplaceOthers) {
+    static std::atomic<bool> holds;
+    static Gate *held;
+    static const memo_allocator slow = {
+        [](void *, size_t size) { return std::malloc(size); },
+        [](void *, void *p, size_t) {
+            if (holds.exchange(false)) {
+                held->Wait();
+            }
+            std::free(p);
+        },
+        nullptr, nullptr};
+    Gate gate;
+    std::atomic<bool> freed{false};
+    Cache cache(
+        GetParam(),
+        [](memo_load *l) {
+            if (KeyOf(l) == "dies") {
+                pthread_exit(nullptr);
+            }
+            return LoadInBrackets(l);
+        },
+        [](memo_options *o) {
+            o->threads = 1;
+            o->allocator = &slow;
+        });
+    Said said;
+    auto done = [](void *arg, int error, memo_value *v) {
+        Say(arg, error, v);
+        holds = true;  // when the ticket is freed, in this thread
+    };
+
+    held = &gate;
+    EXPECT_EQ(GetAsync(cache, "dies", &said), 0);
+    Await([&] { return said.Count() == 1; });
+    EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, done, &said, nullptr), 0);
+    Await([&] { return gate.Waiting() == 1; });
+    {
+        Thread thread([&] {
+            cache.Free();
+            freed = true;
+            gate.Wait();
+        });
+        thread.AwaitAsleep();
+        EXPECT_FALSE(freed);
+        gate.Open();
+    }
+    EXPECT_TRUE(freed);
 }
 
 TEST_P(Async, LimitsAnswerBusy) {  // F4
