@@ -126,11 +126,11 @@ static void end_turns(struct memo_turns *turns) {
 }
 
 // Answer with what the step has found; and refresh it, if that was begun.  Its turn
-// comes after the answer, which may close the cache.
+// comes after the answer, which may close the cache, or wait for it, and then runs it.
 static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
                                void *arg) {
     struct memo_load *f = begin->started ? begin->flight : NULL;
-    SYNC_CLEANUP(end_turns) struct memo_turns turns = {&f, f != NULL, 0, NULL};
+    SYNC_CLEANUP(end_turns) struct memo_turns turns = {&f, f != NULL, 0, NULL, NULL};
     struct memo_value value;
 
     memset(&value, 0, sizeof(value));

@@ -63,7 +63,8 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
         return;
     }
     f->alone = b->depth == BEGIN_ALONE;
-    if (s->memo->pool != NULL && (b->hands_over || b->entry != NULL)) {
+    if ((b->hands_over && b->entry != NULL) ||
+        (s->memo->pool != NULL && (b->hands_over || b->entry != NULL))) {
         SYNC_STORE(&f->task, TASK_OPEN);
     }
     memo_attach_flight_owned_(s, f);

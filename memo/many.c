@@ -162,7 +162,7 @@ static void hand_over_refreshes(struct bulk *b) {
 // run the others.
 static void load_in_turns(struct bulk *b, size_t n_loads) {
     SYNC_CLEANUP(memo_turns_end_)
-    struct memo_turns turns = {b->loads, n_loads, 0, NULL};
+    struct memo_turns turns = {b->loads, n_loads, 0, NULL, NULL};
     size_t i;
 
     memo_turns_begin_(&turns);

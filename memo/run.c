@@ -35,6 +35,7 @@ static SYNC_THREAD_LOCAL(struct memo_turns *, turns);
 
 void memo_turns_begin_(struct memo_turns *t) {
     t->outer = SYNC_TLS(turns);
+    t->inside = SYNC_TLS(innermost);
     SYNC_TLS(turns) = t;
 }
 
@@ -79,9 +80,10 @@ size_t memo_running_loads_(const struct memo *m,
 }
 
 // The wait graph: f->waits_for is the flight that the thread which runs the load
-// of f waits for, or runs the load of; or the flight whose load runs before that
-// of f in the same thread.  One mutex guards all edges, of all caches; it is
-// taken only inside loads, and around several that run one after the other.
+// of f, or is to run it next, waits for, or runs the load of; or the flight whose load
+// runs before that of f in the same thread.  One mutex guards all edges, of all
+// caches; it is taken only inside loads, and around several that run one after the
+// other.
 static SYNC_GLOBAL struct sync_mutex wait_graph_mu;
 
 static int is_among(const struct memo_load *f, struct memo_load *const flights[],
@@ -93,7 +95,8 @@ static int is_among(const struct memo_load *f, struct memo_load *const flights[]
     return i < n;
 }
 
-// Whether this thread runs the load of f, or will, inside others or after them.
+// Whether this thread runs the load of f, or will, inside others or after them; no
+// other can.
 static int is_up_to_us(const struct memo_load *f) {
     const struct running *r = SYNC_TLS(innermost);
     const struct memo_turns *t = SYNC_TLS(turns);
@@ -104,7 +107,7 @@ static int is_up_to_us(const struct memo_load *f) {
     while (t != NULL && !is_among(f, t->flights + t->next, t->n - t->next)) {
         t = t->outer;
     }
-    return r != NULL || t != NULL;
+    return r != NULL || (t != NULL && SYNC_LOAD(&f->task) == TASK_NONE);
 }
 
 // Whether f, or what it waits for, directly or not, is up to this thread.  Who
@@ -117,19 +120,32 @@ static int leads_to_us_locked(struct memo_load *f) {
     return f != NULL && !sync_event_is_set(&f->done);
 }
 
-// Add edges from what runs in r, in this thread, to f; or remove them, if f is NULL.
-// Return MEMO_EDEADLK, and change nothing, if that would close a cycle (W4).
+static int has_edges(void) {
+    return SYNC_TLS(innermost) != NULL || SYNC_TLS(turns) != NULL;
+}
+
+// Add edges to f from what can't go on until this thread does: the loads that it
+// runs, the innermost; and, between loads that it runs in turns, the next, if nobody
+// else can run that.  Or remove them, if f is NULL.  Return MEMO_EDEADLK, and change
+// nothing, if that would close a cycle (W4).
 //
 // LIFETIME: who set an edge holds a reference to its target until the edge is
 // gone, so the walk meets only live flights.
-static int set_edges(struct running *r, struct memo_load *f) {
+static int set_edges(struct memo_load *f) {
+    const struct running *r = SYNC_TLS(innermost);
+    const struct memo_turns *t = SYNC_TLS(turns);
     int cycle;
     size_t i;
 
     sync_mutex_lock(&wait_graph_mu);
     cycle = leads_to_us_locked(f);
-    for (i = 0; i < r->n && !cycle; i++) {
+    for (i = 0; r != NULL && i < r->n && !cycle; i++) {
         r->flights[i]->waits_for = f;
+    }
+    for (; t != NULL && t->inside == r && !cycle; t = t->outer) {
+        if (t->next < t->n && SYNC_LOAD(&t->flights[t->next]->task) == TASK_NONE) {
+            t->flights[t->next]->waits_for = f;
+        }
     }
     sync_mutex_unlock(&wait_graph_mu);
     return cycle ? MEMO_EDEADLK : 0;
@@ -156,8 +172,8 @@ static void enter(struct running *r) {
         (void)SYNC_ADD(&r->flights[i]->refs, 1);
     }
     r->outer = SYNC_TLS(innermost);
-    if (r->outer != NULL) {
-        (void)set_edges(r->outer, r->flights[0]);
+    if (has_edges()) {
+        (void)set_edges(r->flights[0]);
     }
     SYNC_TLS(innermost) = r;
 }
@@ -167,10 +183,10 @@ static void enter(struct running *r) {
 static void leave(struct running *r) {
     size_t i;
 
-    if (r->outer != NULL) {
-        (void)set_edges(r->outer, NULL);
-    }
     SYNC_TLS(innermost) = r->outer;
+    if (has_edges()) {
+        (void)set_edges(NULL);
+    }
     for (i = 0; i < r->n; i++) {
         if (!r->returned) {
             (void)memo_load_finish(r->flights[i], MEMO_EABANDONED);
@@ -330,8 +346,7 @@ static int wait_softly(struct memo_load *f, const struct memo_wait *wait) {
 }
 
 int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
-    struct running *inside = SYNC_TLS(innermost);
-    int error;
+    int edges = has_edges(), error;
 
     if (memo_is_inherited_(f)) {
         memo_settle_(f->shard->memo);
@@ -339,16 +354,17 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
         return 0;
     }
-    // The pool's threads may all be waiting so, and this may be one of them.
-    if ((inside != NULL || memo_in_callback_()) && memo_take_task_(f)) {
+    // The pool's threads may all be waiting so, and this may be one of them; or who is
+    // to run it when he has given an answer.
+    if ((edges || memo_in_callback_()) && memo_take_task_(f)) {
         run_unless_over(f);
     }
-    if (inside != NULL && set_edges(inside, f) != 0) {
+    if (edges && set_edges(f) != 0) {
         return MEMO_EDEADLK;
     }
     error = wait_softly(f, wait);
-    if (inside != NULL) {
-        (void)set_edges(inside, NULL);
+    if (edges) {
+        (void)set_edges(NULL);
     }
     return error;
 }

@@ -44,6 +44,7 @@ struct memo_turns {
     struct memo_load *const *flights;
     size_t n, next;  // next: the first whose turn has not come
     struct memo_turns *outer;
+    const struct running *inside;  // what loads run around them
 };
 void memo_turns_begin_(struct memo_turns *t);
 void memo_turns_end_(struct memo_turns *t);

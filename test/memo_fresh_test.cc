@@ -116,6 +116,61 @@ TEST_P(Refresh, OfAValueThatGoesMeanwhileStillAnswers) {
     }
 }
 
+// W4: it comes after the answer; so who gets that, and waits for the new value, must
+// load it himself, and so must a load that he waits for; if nobody else can.
+TEST_P(Refresh, CanBeWaitedForByWhoGetsTheAnswer) {
+    static std::vector<std::pair<void (*)(void *), void *>> tasks;
+    static const memo_executor later = {
+        [](void *, void (*run)(void *), void *task) {
+            tasks.emplace_back(run, task);
+            return 0;
+        },
+        nullptr};
+    struct Asks {
+        TimedCache *cache;
+        std::string key;
+        Seen seen;
+    };
+    for (bool executor : {false, true}) {
+        for (std::string key : {"k", "made from k"}) {
+            TimedCache cache(
+                GetParam(),
+                [](TimedCache &self, memo_load *l) {
+                    if (KeyOf(l) == "made from k") {
+                        return Return(l, self.Get("k").bytes);
+                    }
+                    return Return(l, KeyOf(l) + std::to_string(self.loads));
+                },
+                [&](memo_options *o) {
+                    RefreshAfter(kSecond, 10 * kSecond)(o);
+                    o->executor = executor ? &later : nullptr;
+                });
+            Asks asks = {&cache, key, {}};
+
+            EXPECT_EQ(cache.Get("k"), Loaded("k1"));
+            cache.clock.Advance(kSecond);
+            EXPECT_EQ(memo_get_async(
+                          cache, "k", 1, nullptr,
+                          [](void *arg, int error, memo_value *v) {
+                              Asks *a = static_cast<Asks *>(arg);
+                              EXPECT_EQ(error, 0);
+                              memo_release(v);
+                              a->cache->clock.Advance(10 * kSecond);
+                              a->seen = a->cache->Get(a->key);
+                          },
+                          &asks, nullptr),
+                      0);
+            EXPECT_EQ(asks.seen, key == "k" ? Joined("k2") : Loaded("k3"));
+            for (auto &task : std::exchange(tasks, {})) {
+                task.first(task.second);  // there is nothing left to do
+            }
+            EXPECT_EQ(cache.Stats().flights, 0u);
+            EXPECT_EQ(cache.Stats().refreshes, 1u);
+            EXPECT_EQ(cache.Get("k").from, uint32_t{MEMO_HIT});
+        }
+    }
+}
+
 // E3: it comes after the answer; who gets that may throw.
 TEST_P(Refresh, IsAbandonedWhenTheAnswerThrows) {
     TimedCache cache(GetParam(), RefreshAfter(kSecond));
