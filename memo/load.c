@@ -34,7 +34,7 @@ static int may_leave(const struct memo_wait *wait) {
 }
 
 // The whole idea, in one function.  The key was not among the resident values.
-// *again: the result isn't for this caller.
+// *again: the result isn't for this caller; then begin->depth is for another attempt.
 static int find_or_load(struct memo *m, struct begin_step *begin,
                         const struct memo_wait *wait, struct memo_value *out,
                         int *again) {
@@ -43,6 +43,7 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
 
     begin->hands_over = may_leave(wait);
     error = memo_find_or_start_(m, begin);
+    begin->depth = memo_depth_of_(wait);  // that it began alone doesn't matter
     *again = 0;
     f = begin->flight;
     if (begin->entry != NULL) {

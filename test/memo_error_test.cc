@@ -724,6 +724,45 @@ TEST_P(Pass, AStrictCallerWhoIsAloneLoadsAgain) {
     EXPECT_EQ(cache.Get("k", &strict), Loaded("3"));
 }
 
+// F1: alone only as long as PASS is remembered.
+TEST_P(Pass, WhoLoadsAgainIsNotAloneAnyMore) {
+    std::mutex mu;
+    std::vector<memo_load *> loads;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            std::lock_guard<std::mutex> lock(mu);
+            loads.push_back(l);
+            return int{MEMO_PENDING};
+        },
+        [](memo_options *o) { o->pass_ttl_ns = MEMO_NEVER; });
+    auto load = [&](size_t n) {
+        Await([&] {
+            std::lock_guard<std::mutex> lock(mu);
+            return loads.size() >= n;
+        });
+        return loads[n - 1];
+    };
+    memo_wait strict = With(MEMO_WAIT_STRICT), at_once = Until(1);
+
+    EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+    EXPECT_EQ(memo_load_pass(load(1)), 0);
+    PendingCache::Finish(load(1), "v");
+    Thread again([&] { EXPECT_EQ(cache.Get("k", &strict), Loaded("new")); });
+    memo_load *alone = load(2);
+    EXPECT_EQ(cache.Invalidate("k"), 0);
+    PendingCache::Finish(alone, "old");
+    memo_load *shared = load(3);
+    EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));
+    EXPECT_EQ(loads.size(), 3u);
+    for (size_t i = 4; i <= loads.size(); i++) {
+        PendingCache::Finish(load(i), "not needed");
+    }
+    PendingCache::Finish(shared, "new");
+    again.Join();
+    EXPECT_EQ(cache.Peek("k"), Hit("new"));
+}
+
 TEST_P(Pass, DropsWhatWasThere) {
     TimedCache cache(
         GetParam(),
