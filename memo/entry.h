@@ -68,7 +68,8 @@ struct entry_prefix {
     SYNC_ATOMIC(int64_t) check_ns;  // Atomic.  A hit before it is a fresh value
     // Const after init.
     uint32_t weight;  // under max_weight
-    uint32_t unused;
+    // Owned by the shard's owner.
+    float refresh_after_ns;  // as the load, or a put, has said; 0: it hasn't
 };
 
 #define PREFIX_OF_WEIGHT 16  // what is from check_ns on

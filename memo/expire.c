@@ -271,7 +271,16 @@ void memo_date_owned_(struct shard *s, struct entry *e,
     date(s, e, ttl, refresh, now_ns, cost_ns);
     if (!is_plain(m) && dates != NULL) {
         entry_prefix(e)->strict = dates->strict != 0;
+        entry_prefix(e)->refresh_after_ns = dates->has_refresh ? (float)refresh : 0;
     }
+}
+
+// After a failure, to 24 bits if that isn't the cache's.
+static int64_t refresh_after(const struct memo *m, const struct entry *e) {
+    float said = entry_prefix(e)->refresh_after_ns;
+
+    return said <= 0 ? m->refresh_after_ns
+                     : said < 0x1p63f ? (int64_t)said : MEMO_NEVER;
 }
 
 // How long not to try after so many failures in a row: exponential, capped, and
@@ -324,7 +333,7 @@ int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
                          int64_t now_ns) {
     const struct memo *m = s->memo;
     struct entry_prefix *p = entry_prefix(e);
-    int64_t pause = m->refresh_after_ns;
+    int64_t pause = refresh_after(m, e);
     int may = now_ns < memo_end_of_standing_in_owned_(m, e);
 
     if (!may || m->timing != TIMING_FRESHNESS) {

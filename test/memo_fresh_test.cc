@@ -116,6 +116,40 @@ TEST_P(Refresh, OfAValueThatGoesMeanwhileStillAnswers) {
     }
 }
 
+// T2, T3: after a failure the next is tried as late as was said for the value.
+TEST_P(Refresh, ThatFailsIsTriedAgainWhenItsValueSays) {
+    for (int64_t of_cache : {int64_t{0}, 2 * kSecond}) {
+        for (bool put : {false, true}) {
+            TimedCache cache(
+                GetParam(),
+                [](TimedCache &self, memo_load *l) {
+                    EXPECT_EQ(memo_load_set_refresh(l, 9 * kSecond), 0);
+                    return self.loads > 1 ? 42 : Return(l, "v");
+                },
+                [=](memo_options *o) {
+                    o->refresh_after_ns = of_cache;
+                    o->stale_if_error_ns = kSecond;
+                });
+            memo_put_options how = {};
+            how.size = sizeof(how);
+            how.refresh_after_ns = 9 * kSecond;
+
+            EXPECT_EQ(cache.Get("k"), Loaded("v"));
+            if (put) {
+                EXPECT_EQ(memo_put_with(cache, "k", 1, "v", 1, &how), 0);
+            }
+            for (int tries = 1; tries < 4; tries++) {
+                cache.clock.Advance(9 * kSecond - 1000 * (tries > 1));
+                EXPECT_EQ(cache.Get("k").bytes, "v");
+                EXPECT_EQ(cache.loads, tries + (tries == 1));
+                cache.clock.Advance(2000 * (tries > 1));
+                EXPECT_EQ(cache.Get("k").bytes, "v");
+                EXPECT_EQ(cache.loads, tries + 1);
+            }
+        }
+    }
+}
+
 // W4: it comes after the answer; so who gets that, and waits for the new value, must
 // load it himself, and so must a load that he waits for; if nobody else can.
 TEST_P(Refresh, CanBeWaitedForByWhoGetsTheAnswer) {
