@@ -123,7 +123,7 @@ static void count_end(struct shard *s, struct memo_load *f,
     s->load_failures += end->error != 0;
     s->refresh_failures += end->error != 0 && f->refresh;
     s->not_modified += end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED;
-    s->passes += end->error == 0 && f->pass;
+    s->passes += end->entry != NULL && f->pass;
 }
 
 // The fresh value that the key of f has, where somebody may depend on it.

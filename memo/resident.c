@@ -64,7 +64,7 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
     }
     old = memo_table_find_owned_(s, key, key_size, hash, &place);
     if (s->policy != NULL && !memo_policy_has_room_for_(s, e)) {
-        s->policy->too_large++;
+        s->policy->too_large += !is_marker(e);
         if (old != NULL) {
             memo_drop_owned_(s, place, old, MEMO_REPLACED);
         }

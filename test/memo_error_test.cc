@@ -763,6 +763,36 @@ TEST_P(Pass, WhoLoadsAgainIsNotAloneAnyMore) {
     EXPECT_EQ(cache.Peek("k"), Hit("new"));
 }
 
+// Statistics are of values: one that stays is not passed on, whatever else its load
+// said, and an error that can't be kept is not one that is too large.
+TEST_P(Pass, CountsValuesThatAreNotToBeKept) {
+    TimedCache cache(
+        GetParam(),
+        [](TimedCache &, memo_load *l) {
+            if (KeyOf(l).size() > 1) {
+                return memo_load_not_found(l);
+            }
+            if (memo_load_not_modified(l) == 0) {
+                return memo_load_pass(l);
+            }
+            return Return(l, "v");
+        },
+        [](memo_options *o) {
+            o->negative_ttl_ns = o->refresh_after_ns = kSecond;
+            o->max_bytes = 1 << 20;
+        });
+
+    EXPECT_EQ(cache.Get("k"), Loaded("v"));
+    EXPECT_EQ(memo_refresh(cache, "k", 1), 0);
+    EXPECT_EQ(cache.Get("k"), Hit("v"));
+    EXPECT_EQ(cache.Stats().not_modified, 1u);
+    EXPECT_EQ(cache.Stats().passes, 0u);
+    EXPECT_EQ(cache.Get(std::string(2 << 20, 'x')), Failed(MEMO_ENOENT));
+    EXPECT_EQ(cache.Stats().too_large, 0u);
+    EXPECT_EQ(cache.Put("k", std::string(2 << 20, 'x')), 0);
+    EXPECT_EQ(cache.Stats().too_large, 1u);
+}
+
 TEST_P(Pass, DropsWhatWasThere) {
     TimedCache cache(
         GetParam(),
