@@ -61,7 +61,11 @@ void memo_chores_see_crowd_locked_(struct reaper *r) {
                   (alone && r->to_tell != NULL) ||
                   (r->forked && (r->to_tell != NULL || r->light.n != 0));
 
-    SYNC_STORE(&r->crowded, (uint32_t)crowded);
+    SYNC_STORE(&r->crowded,
+               (uint32_t)(crowded ? CROWD_FOR_ALL
+                          : r->place == IN_IDLE_TIME && r->light.n > LIGHT_MOST
+                              ? CROWD_FOR_LOOP
+                              : CROWD_NONE));
 }
 
 struct entry *memo_chores_pop_heavy_locked_(struct reaper *r) {
@@ -102,6 +106,7 @@ struct chore memo_chores_take_(struct reaper *r, int worker, int idle) {
     }
     if (c.shard == NULL && c.entry == NULL && idle) {
         c.entry = memo_heap_pop_(&r->light);
+        memo_chores_see_crowd_locked_(r);
     }
     r->n_running += c.shard != NULL || c.entry != NULL;
     sync_mutex_unlock(&r->mu);

@@ -21,6 +21,11 @@ enum place { IN_IDLE_TIME, IN_THREAD, IN_EXECUTOR };
 //                        '---------- woken -----------'
 enum worker { WORKER_NONE, WORKER_BUSY, WORKER_ASLEEP };
 
+// Light ones that may wait.
+#define LIGHT_MOST 1000
+
+enum crowd { CROWD_NONE, CROWD_FOR_ALL, CROWD_FOR_LOOP };
+
 // Entries to be destroyed, in the order in which they came.
 struct heap {
     struct entry *first, **end;
@@ -48,7 +53,7 @@ struct reaper {
 
     // Atomic.
     sync_atomic_u32 refs;     // ORDER(unref), as in entry.c
-    sync_atomic_u32 crowded;  // a copy: who writes must help
+    sync_atomic_u32 crowded;  // a copy: who writes must help, enum crowd
     sync_atomic_u32 news;     // changes to wake the thread
     sync_atomic_u32 quiet;    // changes to wake those who wait
 };

@@ -6,7 +6,6 @@
 #include "memo/fork.h"
 #include "memo/internal.h"
 #include "memo/listen.h"
-#include "memo/reaper.h"
 #include "memo/shard.h"
 #include "sync/annotate.h"
 #include "sync/atomic.h"
@@ -21,6 +20,9 @@ struct entry *memo_own_locked_(struct shard *s,
 struct entry *memo_own_by_monitor_(struct shard *s,
                                    void (*step)(struct shard *s, void *arg),
                                    void *arg);
+
+// Destroy something for the monitor, if it has fallen behind with that.
+void memo_help_monitor_(struct memo *m);
 
 // For those who have something to do first.
 SYNC_INLINE struct entry *memo_own_only_(struct shard *s,
@@ -41,7 +43,7 @@ SYNC_INLINE struct entry *memo_own_only_(struct shard *s,
 SYNC_INLINE void memo_do_rest_(struct shard *s, struct entry *garbage) {
     memo_drop_garbage_(garbage);
     if (s->memo->monitor != NULL) {
-        memo_reaper_help_(s->memo->reaper);
+        memo_help_monitor_(s->memo);
     }
     memo_tell_(s);
 }

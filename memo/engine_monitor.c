@@ -73,13 +73,29 @@ struct entry *memo_own_by_monitor_(struct shard *s,
                : memo_own_locked_(s, step, arg);
 }
 
+void memo_help_monitor_(struct memo *m) {
+    memo_reaper_help_(m->reaper);
+    if (sync_monitor_is_mine(m->monitor)) {
+        memo_reaper_catch_up_(m->reaper);
+    }
+}
+
+static int run_loop(struct memo *m, int max_steps) {
+    int n = sync_monitor_run(m->monitor, max_steps);
+
+    if (n > 0) {
+        memo_reaper_catch_up_(m->reaper);
+    }
+    return n;
+}
+
 int64_t memo_run_own_loop_(struct memo *m) {
     int n;
 
     if (m->monitor == NULL || !sync_monitor_is_mine(m->monitor)) {
         return MEMO_NEVER;
     }
-    n = sync_monitor_run(m->monitor, STEPS_BETWEEN_LOOKS);
+    n = run_loop(m, STEPS_BETWEEN_LOOKS);
     return n < 0 ? MEMO_NEVER : n > 0 ? 0 : NAP_NS;
 }
 
@@ -90,11 +106,15 @@ int memo_monitor_fd(const struct memo *m) {
 }
 
 int memo_monitor_run(struct memo *m, int max_steps) {
-    int n;
+    int n, done = 0;
 
     if (m == NULL || m->monitor == NULL) {
         return MEMO_EINVAL;
     }
-    n = sync_monitor_run(m->monitor, max_steps);
-    return n < 0 ? MEMO_EINVAL : n;
+    do {
+        int left = max_steps - done;
+        n = run_loop(m, left < STEPS_BETWEEN_LOOKS ? left : STEPS_BETWEEN_LOOKS);
+        done += n > 0 ? n : 0;
+    } while (n == STEPS_BETWEEN_LOOKS && done < max_steps);
+    return n < 0 && done == 0 ? MEMO_EINVAL : done;
 }

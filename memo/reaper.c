@@ -25,12 +25,12 @@
 // If destructors are slower than what makes work for them, heaps would grow for
 // ever.  So past a bound the monitor frees as many light ones as it adds, and
 // each who writes is given a heavy one to destroy himself; likewise if there is
-// no worker, because the system has no more threads.
+// no worker, because the system has no more threads.  A loop's light ones may have
+// destructors; so it frees what is past the bound when it has run some steps, or a
+// call of its own is over, but for these: not in the way of what that call is for.
 //
 // LIFETIME: the reaper has a reference of the cache's, and one of its worker's.
 // Its memory is sync's, not the cache's, whose allocator may be gone by then.
-
-#define LIGHT_MOST 1000
 
 // ------------------------------------------------------------------ the monitor
 
@@ -69,7 +69,7 @@ void memo_reaper_tell_(struct reaper *r, struct shard *s) {
 void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
     struct heap light, heavy;
     enum worker worker;
-    uint64_t n_light;
+    uint64_t n_light = 0;
 
     if (garbage == NULL) {
         return;
@@ -85,7 +85,9 @@ void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
     sync_mutex_lock(&r->mu);
     memo_heap_append_(&r->light, &light);
     memo_heap_append_(&r->heavy, &heavy);
-    n_light = r->light.n > LIGHT_MOST ? light.n : 0;
+    if (r->place != IN_IDLE_TIME && r->light.n > LIGHT_MOST) {
+        n_light = light.n;
+    }
     worker = r->heavy.n == 0 ? WORKER_BUSY : r->worker;
     if (worker != WORKER_BUSY) {
         r->worker = WORKER_BUSY;
@@ -102,7 +104,15 @@ void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
 
 // Not from inside a destructor, or they would nest without end.
 static int may_help(struct reaper *r) {
-    return SYNC_UNLIKELY(SYNC_LOAD(&r->crowded)) && !memo_in_callback_();
+    return SYNC_UNLIKELY(SYNC_LOAD(&r->crowded) == CROWD_FOR_ALL) &&
+           !memo_in_callback_();
+}
+
+void memo_reaper_catch_up_(struct reaper *r) {
+    while (SYNC_UNLIKELY(SYNC_LOAD(&r->crowded) == CROWD_FOR_LOOP) &&
+           !memo_in_callback_()) {
+        (void)memo_reaper_idle_(r);
+    }
 }
 
 void memo_reaper_help_(struct reaper *r) {

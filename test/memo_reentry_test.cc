@@ -478,4 +478,31 @@ TEST(LoopReentry, DestructorsRunInTheLoop) {
     EXPECT_EQ(memo_monitor_run(cache, 10), 0);
 }
 
+// L4: but, past a bound, when a call of its own is over; then it may get what that has
+// loaded.
+TEST(LoopReentry, ADestructorMayGetWhatIsAboutToBeLoaded) {
+    const int kObjects = 3000;
+    Cache cache({"loop", 1, MEMO_ENGINE_LOOP},
+                [&](memo_load *l) { return cache.objects.Adopt(l, KeyOf(l)); });
+    std::string loading;
+    int failures = 0;
+
+    for (int i = 0; i < kObjects; i++) {
+        EXPECT_EQ(cache.Get(std::to_string(i)).error, 0);
+    }
+    EXPECT_EQ(memo_clear(cache), 0);
+    cache.objects.on_destroy = [&](const std::string &) {
+        memo_wait soon = Until(sync_clock_now_ns() + 1000000);
+        failures += cache.Get(loading, &soon).error != 0;
+    };
+    for (int i = 0; i < kObjects; i++) {
+        loading = std::to_string(i);
+        EXPECT_EQ(cache.Get(loading).error, 0);
+        EXPECT_LE(cache.Stats().retired, 1200u);
+    }
+    EXPECT_EQ(failures, 0);
+    EXPECT_GE(cache.objects.Destroyed(), kObjects - 1200);
+    cache.objects.on_destroy = nullptr;
+}
+
 }  // namespace
