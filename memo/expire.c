@@ -275,12 +275,13 @@ void memo_date_owned_(struct shard *s, struct entry *e,
     }
 }
 
-// After a failure, to 24 bits if that isn't the cache's.
+// After a failure: as the cache's options say, else as was said for e, to 24 bits.
 static int64_t refresh_after(const struct memo *m, const struct entry *e) {
     float said = entry_prefix(e)->refresh_after_ns;
 
-    return said <= 0 ? m->refresh_after_ns
-                     : said < 0x1p63f ? (int64_t)said : MEMO_NEVER;
+    return m->refresh_after_ns != MEMO_NEVER || said <= 0 || said >= 0x1p63f
+               ? m->refresh_after_ns
+               : (int64_t)said;
 }
 
 // How long not to try after so many failures in a row: exponential, capped, and

@@ -336,8 +336,8 @@ struct memo_options {
 // which memo_load_old() has the old one; he and everybody else get that
 // meanwhile.  Such loads are run by the executor, if there is one; otherwise by
 // the one who was first, who then gets the new value.  If it fails, the next is
-// tried after a pause: the backoff, if that is set, else refresh_after_ns, or what was
-// said instead for this value.
+// tried after a pause: the backoff, if that is set, else refresh_after_ns, else what was
+// said for this value.
 //
 // MEMO_EARLY_REFRESH does the same for each value at a time drawn when it is
 // stored: X before it expires, where X is distributed exponentially around the time
