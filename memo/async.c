@@ -5,6 +5,7 @@
 #include "memo/internal.h"
 #include "memo/load.h"
 #include "memo/run.h"
+#include "memo/running.h"
 #include "memo/shard.h"
 #include "memo/step.h"
 

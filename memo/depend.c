@@ -10,7 +10,7 @@
 #include "memo/internal.h"
 #include "memo/link.h"
 #include "memo/link_set.h"
-#include "memo/run.h"
+#include "memo/running.h"
 #include "memo/shard.h"
 #include "memo/source.h"
 #include "memo/step.h"

@@ -5,7 +5,7 @@
 #include "memo/listen.h"
 #include "memo/pool.h"
 #include "memo/reaper.h"
-#include "memo/run.h"
+#include "memo/running.h"
 #include "memo/shard.h"
 #include "memo/source.h"
 #include "memo/step.h"

@@ -7,7 +7,8 @@
 //     new.c, life.c  how a cache begins and ends; alloc.c: on what memory
 //     options.c      what it is made of
 //     load.c         the idea: find or start a flight, run its load, publish, wait
-//     run.c          running loads, waiting for them, and who waits for whom
+//     run.c          running loads, and waiting for them
+//     running.c      what runs in a thread, and who waits for whom
 //     pool.c         threads to run them
 //     async.c        waiting without a thread; queue.c: answers on a descriptor
 //     step.h, shard.h    what a shard's owner does: the steps under ownership

@@ -6,6 +6,7 @@
 #include "memo/pool.h"
 #include "memo/reaper.h"
 #include "memo/run.h"
+#include "memo/running.h"
 #include "memo/shard.h"
 #include "memo/source.h"
 #include "memo/step.h"

@@ -7,6 +7,7 @@
 #include "memo/internal.h"
 #include "memo/load.h"
 #include "memo/run.h"
+#include "memo/running.h"
 #include "memo/step.h"
 
 #include <string.h>
