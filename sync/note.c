@@ -68,18 +68,45 @@ static void drop_user(struct sync_note *n) {
 // walked without recursion, however deep it is.
 static SYNC_THREAD_LOCAL(struct sync_note *, to_notify);
 
+// A child has been notified; drop its parent's reference.
+static void drop_listed(struct sync_note **n) {
+    drop_refs(*n, 1);
+}
+
+static void notify_child_of_list(void) {
+    SYNC_CLEANUP(drop_listed) struct sync_note *n = SYNC_TLS(to_notify);
+
+    SYNC_TLS(to_notify) = n->next;
+    sync_event_set(&n->event);
+}
+
+static void notify_list(struct sync_note *outer);
+
+static void notify_the_rest(struct sync_note **outer) {
+    if (SYNC_TLS(to_notify) != NULL) {
+        notify_list(*outer);
+    } else {
+        SYNC_TLS(to_notify) = *outer;
+    }
+}
+
+// All of them, also when a watcher ends the thread, or throws; then outer is what
+// is to come next again.
+static void notify_list(struct sync_note *outer) {
+    SYNC_CLEANUP(notify_the_rest) struct sync_note *back_to = outer;
+
+    while (SYNC_TLS(to_notify) != NULL) {
+        notify_child_of_list();
+    }
+}
+
 // LIFETIME: nothing follows the setting of n, so that who sees it may free n.
 void sync_note_notify(struct sync_note *n) {
-    struct sync_note *outer = SYNC_TLS(to_notify);  // a watcher may call this
+    // A watcher may call this.
+    SYNC_CLEANUP(notify_the_rest) struct sync_note *outer = SYNC_TLS(to_notify);
 
     SYNC_TLS(to_notify) = NULL;
     sync_event_set(&n->event);
-    while ((n = SYNC_TLS(to_notify)) != NULL) {
-        SYNC_TLS(to_notify) = n->next;
-        sync_event_set(&n->event);
-        drop_refs(n, 1);
-    }
-    SYNC_TLS(to_notify) = outer;
 }
 
 // CALLBACK: called by the notification of the parent.

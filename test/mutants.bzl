@@ -151,11 +151,11 @@ _NOTE = _each("//sync:note.c", {
         "(sync_event_unwatch(&parent->event, &n->on_parent), 1)",
     ),
     "forgets_whose_children": (
-        "void sync_note_notify",
+        "static void notify_child_of_list",
         "SYNC_TLS(to_notify) = n->next",
         "SYNC_TLS(to_notify) = NULL",
     ),
-    "keeps_a_called_child": ("void sync_note_notify", "drop_refs(n, 1)", "0"),
+    "keeps_a_called_child": ("static void drop_listed", "drop_refs(*n, 1)", "0"),
     "keeps_a_watched_note": ("int sync_note_unwatch", "drop_user(n)", "0"),
     "never_leaves_its_parent": ("", "parent != NULL &&", "0 &&"),
     "owes_its_parent": ("", "SYNC_ADD(&parent->users, 1)", "0"),

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "sync/atomic.h"
 #include "sync/clock.h"
 #include "sync/error.h"
 #include "test/support/thread.h"
@@ -199,6 +200,44 @@ TEST(Note, MayBeFreedByAThreadThatWaitedWhileNotifyReturns) {
         });
         sync_note_notify(n);
     }
+}
+
+// A watcher that throws, or ends its thread, keeps nothing from the others.
+TEST(Note, DescendantsAreNotifiedThoughAWatcherThrows) {
+    for (int throws = 0; throws < 4; throws++) {
+        Note n[4];  // a tree: the first one's children are the second and third
+        for (int i = 0; i < 4; i++) {
+            n[i] = New(i == 0 ? nullptr : n[i == 3].get());
+        }
+        sync_watcher w = {};
+        w.fn = [](sync_watcher *) { throw 1; };
+        EXPECT_TRUE(sync_note_watch(n[throws].get(), &w));
+        EXPECT_THROW(sync_note_notify(n[0].get()), int);
+        for (const Note &each : n) {
+            EXPECT_TRUE(sync_note_is_notified(each.get()));
+        }
+        EXPECT_FALSE(sync_note_unwatch(n[throws].get(), &w));
+    }
+}
+
+TEST(Note, DescendantsAreNotifiedThoughAWatcherEndsTheThread) {
+    Note root = New();
+    Note child = New(root.get());
+    sync_watcher w = {};
+    sync_thread t;
+    w.fn = [](sync_watcher *) { sync_thread_exit(); };
+    EXPECT_TRUE(sync_note_watch(root.get(), &w));
+    EXPECT_EQ(sync_thread_start(
+                  &t,
+                  [](void *n) -> void * {
+                      sync_note_notify(static_cast<sync_note *>(n));
+                      return nullptr;
+                  },
+                  root.get()),
+              SYNC_OK);
+    sync_thread_join(&t);
+    EXPECT_TRUE(sync_note_is_notified(child.get()));
+    EXPECT_FALSE(sync_note_unwatch(root.get(), &w));
 }
 
 // However deep the tree is, notifying it takes no more stack than a flat one.
