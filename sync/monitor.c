@@ -87,27 +87,40 @@ int sync_op_is_dropped(const struct sync_op *op) {
 
 // ------------------------------------------------------------------ senders
 
-static void wake_owner(struct sync_monitor *m) {
+// Ring the bell, if that is silent; or return whether the monitor's thread sleeps,
+// and must be woken.
+static int call_owner(struct sync_monitor *m) {
     if (SYNC_XCHG_ACQREL(&m->asleep, 0) == 0) {  // ORDER(sleep) wake:B
-        return;
+        return 0;
     }
-    if (m->own_thread) {
-        (void)sync_futex_wake(&m->asleep, 1);
-    } else {
+    if (!m->own_thread) {
         sync_bell_ring(m->bell);
+    }
+    return m->own_thread;
+}
+
+static void wake_owner(struct sync_monitor *m) {
+    if (call_owner(m)) {
+        (void)sync_futex_wake(&m->asleep, 1);
     }
 }
 
 static int enqueue(struct sync_monitor *m, struct sync_op *op) {
     // ORDER(sleep) push:A, ORDER(close) push:B
     uint32_t before = SYNC_ADD_ACQREL(&m->n_ops, 1);
+    int is_asleep;
 
     if ((before & CLOSED) != 0 || (m->max_ops != 0 && before >= m->max_ops)) {
         (void)SYNC_SUB(&m->n_ops, 1);
         return before & CLOSED ? SYNC_ECLOSED : SYNC_EBUSY;
     }
+    is_asleep = call_owner(m);
     sync_mpsc_push(&m->queue, &op->node);
-    wake_owner(m);
+    // LIFETIME: op may have been answered, and m be gone; its address is all that is
+    // used.
+    if (is_asleep) {
+        (void)sync_futex_wake(&m->asleep, 1);
+    }
     return 0;
 }
 
@@ -153,7 +166,7 @@ static int run_own(struct sync_monitor *m, struct sync_op *op, int *error) {
 }
 
 int sync_monitor_call(struct sync_monitor *m, struct sync_op *op) {
-    int error, i;
+    int error, i, looks = m->looks;
 
     op->is_call = 1;
     op->error = 0;
@@ -163,7 +176,7 @@ int sync_monitor_call(struct sync_monitor *m, struct sync_op *op) {
     }
     error = enqueue(m, op);
     if (error == 0) {
-        for (i = 0; i < m->looks && !sync_event_is_set(&op->replied); i++) {
+        for (i = 0; i < looks && !sync_event_is_set(&op->replied); i++) {
             sync_cpu_relax();
         }
         (void)sync_event_wait(&op->replied, SYNC_NEVER, NULL);
@@ -248,6 +261,7 @@ static void rest(struct sync_monitor *m) {
     (void)SYNC_XCHG_ACQREL(&m->asleep, 1);  // ORDER(sleep) doze:C
     if (has_news(m)) {
         wake_owner(m);
+        sync_yield();  // the queue is cut: let the sender finish
     }
 }
 

@@ -182,6 +182,35 @@ static void check_turns(void *arg) {
     SCHED_ASSERT(sched_live_blocks() == 0);
 }
 
+// Who sees that the only call was run may free the monitor: the caller may still be
+// on his way out, but no longer uses it.
+static void run_and_tell(struct sync_op *op) {
+    run_increment(op);
+    sync_event_set(&ended);
+}
+
+static void free_when_answered(void *arg, int id) {
+    int own_thread = arg == NULL;
+
+    if (id == 0) {
+        SCHED_ASSERT(sync_monitor_new(own_thread, 0, &monitor) == SYNC_OK);
+        sync_event_set(&made);
+        if (!own_thread && sync_monitor_run(monitor, 1) == 0) {
+            sync_monitor_close(monitor);
+        }
+        sync_event_wait(&ended, SYNC_NEVER, NULL);
+        sync_monitor_free(monitor);
+    } else {
+        struct increment i = {.op.run = run_and_tell};
+
+        sync_event_wait(&made, SYNC_NEVER, NULL);
+        ok[1] = sync_monitor_call(monitor, &i.op) == SYNC_OK;
+        if (!ok[1]) {
+            sync_event_set(&ended);
+        }
+    }
+}
+
 static int bounded;
 static int two = 2, three = 3;
 
@@ -200,6 +229,12 @@ SCHED_CASES(
      {.mode = SCHED_BOUNDED, .bound = 2, .max_executions = 100000}},
     {"CloseAmid",
      {2, setup, close_amid, check, NULL},
+     {.mode = SCHED_BOUNDED, .bound = 3, .max_executions = 100000}},
+    {"FreeWhenAnswered",
+     {2, setup, free_when_answered, check, NULL},
+     {.mode = SCHED_BOUNDED, .bound = 3, .max_executions = 100000}},
+    {"FreeLoopWhenAnswered",
+     {2, setup, free_when_answered, check, &bounded},
      {.mode = SCHED_BOUNDED, .bound = 3, .max_executions = 100000}},
     {"RestOrSend",
      {2, setup_loop, run_or_send, check_bell, &two},

@@ -243,7 +243,11 @@ _CHAN = _each("//sync:chan.c", {
 _MONITOR = dict(
     _each("//sync:monitor.c", {
         "answers_nobody_at_close": ("void sync_monitor_close", "answer_all(m);", ";"),
-        "forgets_to_wake": ("static int enqueue", "wake_owner(m);", ";"),
+        "forgets_to_wake": (
+            "static int enqueue",
+            "sync_futex_wake(&m->asleep, 1)",
+            "0",
+        ),
         "overlaps_itself": (
             "static int begin_running",
             "*was_running = runner == self();",
@@ -261,8 +265,12 @@ _MONITOR = dict(
             "(before & CLOSED) != 0 ||",
             "",
         ),
+        "uses_the_monitor_when_answered": [
+            ("static int enqueue", "is_asleep = call_owner(m)", "is_asleep = 0"),
+            ("static int enqueue", "if (is_asleep)", "if (call_owner(m))"),
+        ],
         "wakes_first": [
-            ("static int enqueue", "wake_owner(m)", "0"),
+            ("static int enqueue", "is_asleep = call_owner(m)", "is_asleep = 0"),
             (
                 "static int enqueue",
                 "uint32_t before =",
