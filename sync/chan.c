@@ -7,8 +7,9 @@
 //
 // A select waits on several lists, and may be found on several at once:
 // claiming is a compare-and-swap of chosen, which one thread wins, the selector
-// itself included when it gives up.  A case whose select is claimed for another
-// is passed over; the selector takes it off its list when it wakes.
+// itself included when it gives up.  Who claims takes all the select's cases off
+// the lists of the channel that he has locked.  On another channel a case whose
+// select is claimed is passed over; the selector takes it off when it wakes.
 //
 // Locks: a select holds those of all its channels together, taken in the order
 // of their addresses, so that between trying and sleeping nothing can change.
@@ -55,6 +56,7 @@ struct sync_chan {
 // One select that waits; on its thread's stack.
 struct sync_selector {
     struct sync_select_case *cases;
+    uint32_t n;
     sync_atomic_u32
         chosen;  // 0, or one more than the index; or SELECT_GIVEN_UP
     struct sync_event done;  // set when the chosen case has been done
@@ -110,6 +112,26 @@ static int claim(struct sync_selector *s, uint32_t chosen) {
     return SYNC_CAS_ACQREL(&s->chosen, &nobody, chosen);
 }
 
+// Take k off its list, if it is still on one.
+static void delist(struct sync_select_case *k) {
+    if (k->link.next != NULL) {
+        sync_list_remove(
+            k->send != NULL ? &k->chan->senders : &k->chan->receivers,
+            &k->link);
+    }
+}
+
+// Take the cases that wait for c off its lists.
+static void delist_those_of(struct sync_selector *s, struct sync_chan *c) {
+    uint32_t i;
+
+    for (i = 0; i < s->n; i++) {
+        if (s->cases[i].chan == c) {
+            delist(&s->cases[i]);
+        }
+    }
+}
+
 // Take the first case off the list whose select can be claimed for it, or NULL.
 static struct sync_select_case *pop_claimed(struct sync_list *list) {
     struct sync_link *link;
@@ -119,6 +141,7 @@ static struct sync_select_case *pop_claimed(struct sync_list *list) {
             SYNC_CONTAINER(link, struct sync_select_case, link);
 
         if (claim(w->selector, (uint32_t)(w - w->selector->cases) + 1)) {
+            delist_those_of(w->selector, w->chan);
             return w;
         }
     }
@@ -255,10 +278,10 @@ SYNC_NO_LOCK_CHECK static int try_all(struct sync_select_case *cases,
 }
 
 // Put all cases on their channels' lists.  All are locked.
-static void enlist_all(struct sync_selector *s, uint32_t n) {
+static void enlist_all(struct sync_selector *s) {
     uint32_t i;
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < s->n; i++) {
         struct sync_select_case *k = &s->cases[i];
 
         k->selector = s;
@@ -270,29 +293,25 @@ static void enlist_all(struct sync_selector *s, uint32_t n) {
     }
 }
 
-// Take all cases off that are still on a list.  The chosen one (if it is one)
-// isn't, and its channel may be gone.
-static void delist_all(struct sync_select_case *cases, uint32_t n,
-                       uint32_t chosen) {
+// Take all cases off that are still on a list.  Those of the chosen one's channel
+// (if one is chosen) aren't, and it may be gone.
+static void delist_all(struct sync_selector *s, uint32_t chosen) {
+    struct sync_chan *done = chosen < s->n ? s->cases[chosen].chan : NULL;
     uint32_t i;
 
-    for (i = 0; i < n; i++) {
-        struct sync_select_case *k = &cases[i];
+    for (i = 0; i < s->n; i++) {
+        struct sync_select_case *k = &s->cases[i];
 
-        if (k->chan != NULL && i != chosen) {
+        if (k->chan != NULL && k->chan != done) {
             sync_mutex_lock(&k->chan->mu);
-            if (k->link.next != NULL) {
-                sync_list_remove(
-                    k->send != NULL ? &k->chan->senders : &k->chan->receivers,
-                    &k->link);
-            }
+            delist(k);
             sync_mutex_unlock(&k->chan->mu);
         }
     }
 }
 
 // Sleep until a case has been done, and return its index; or give up.
-static int await_case(struct sync_selector *s, uint32_t n, int64_t deadline_ns,
+static int await_case(struct sync_selector *s, int64_t deadline_ns,
                       struct sync_note *note) {
     int error = sync_event_wait(&s->done, deadline_ns, note);
     uint32_t chosen;
@@ -301,7 +320,7 @@ static int await_case(struct sync_selector *s, uint32_t n, int64_t deadline_ns,
         error = sync_event_wait(&s->done, SYNC_NEVER, NULL);
     }
     chosen = SYNC_LOAD(&s->chosen) - 1;
-    delist_all(s->cases, n, chosen);
+    delist_all(s, chosen);
     return error != SYNC_OK ? error : (int)chosen;
 }
 
@@ -326,7 +345,7 @@ static int check_cases(struct sync_select_case *cases, int n) {
 SYNC_NO_LOCK_CHECK int sync_chan_select(struct sync_select_case *cases, int n,
                                         int64_t deadline_ns,
                                         struct sync_note *note) {
-    struct sync_selector s = {.cases = cases};
+    struct sync_selector s = {.cases = cases, .n = (uint32_t)n};
     struct sync_select_case *woken = NULL;
     int live = check_cases(cases, n);
     int done;
@@ -341,7 +360,7 @@ SYNC_NO_LOCK_CHECK int sync_chan_select(struct sync_select_case *cases, int n,
     lock_all(cases, (uint32_t)n);
     done = try_all(cases, (uint32_t)n, &woken);
     if (done < 0 && deadline_ns > SYNC_NOW) {
-        enlist_all(&s, (uint32_t)n);
+        enlist_all(&s);
     }
     unlock_all(cases, (uint32_t)n);
     if (woken != NULL) {
@@ -351,7 +370,7 @@ SYNC_NO_LOCK_CHECK int sync_chan_select(struct sync_select_case *cases, int n,
         return done;
     }
     return deadline_ns > SYNC_NOW
-               ? await_case(&s, (uint32_t)n, deadline_ns, note)
+               ? await_case(&s, deadline_ns, note)
                : SYNC_ETIMEDOUT;
 }
 

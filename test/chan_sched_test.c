@@ -175,6 +175,22 @@ static void recv_and_free(void *arg, int id) {
     }
 }
 
+// The channel is in both cases of the sender's, who sends but once.
+static void recv_of_both_and_free(void *arg, int id) {
+    int value = 42;
+    struct sync_select_case cases[2] = {{.chan = chans[0], .send = &value},
+                                        {.chan = chans[0], .send = &value}};
+
+    (void)arg;
+    if (id == 0) {
+        SCHED_ASSERT(recv_until(chans[0], id, SYNC_NEVER) == SYNC_OK);
+        SCHED_ASSERT(recv_until(chans[0], id, SYNC_NOW) == SYNC_ETIMEDOUT);
+        sync_chan_free(chans[0]);
+    } else {
+        SCHED_ASSERT(sync_chan_select(cases, 2, SYNC_NEVER, NULL) >= 0);
+    }
+}
+
 static int n2 = 2, n3 = 3;
 
 SCHED_CASES({"PassUnbuffered",
@@ -191,6 +207,9 @@ SCHED_CASES({"PassUnbuffered",
              {.mode = SCHED_ALL}},
             {"RecvAndFreeBuffered",
              {2, setup_one_place, recv_and_free, NULL, NULL},
+             {.mode = SCHED_ALL}},
+            {"RecvOfBothAndFree",
+             {2, setup_unbuffered, recv_of_both_and_free, NULL, NULL},
              {.mode = SCHED_ALL}},
             {"PassInTime",
              {2, setup_unbuffered, pass_in_time, check, NULL},

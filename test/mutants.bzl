@@ -232,12 +232,13 @@ _CHAN = _each("//sync:chan.c", {
     "gives_up_when_claimed": ("", "!claim(s, SELECT_GIVEN_UP)", "0"),
     "lets_go_before_it_is_on_the_lists": (
         "",
-        "enlist_all(&s, (uint32_t)n);",
+        "enlist_all(&s);",
         "unlock_all(cases, (uint32_t)n); lock_all(cases, (uint32_t)n);" +
-        "enlist_all(&s, (uint32_t)n);",
+        "enlist_all(&s);",
     ),
-    "stays_on_the_lists": ("", "delist_all(s->cases, n, chosen);", ";"),
-    "uses_the_channel_when_done": ("", " && i != chosen", ""),
+    "leaves_its_other_cases": ("", "delist_those_of(w->selector, w->chan);", ""),
+    "stays_on_the_lists": ("", "delist_all(s, chosen);", ";"),
+    "uses_the_channel_when_done": ("", " && k->chan != done", ""),
 })
 
 _MONITOR = dict(
