@@ -20,9 +20,9 @@
 //
 //   ORDER(close)  set:A    or of CLOSED into n_ops
 //                 push:B   addition to n_ops
-//       Both are on one word, so a sender either sees CLOSED and takes his
-//       addition back, or is counted before CLOSED: then the closer finds his
-//       operation in the queue, perhaps a moment later.
+//       Both are on one word, so a sender either sees CLOSED, or is counted
+//       before CLOSED: then the closer finds his operation in the queue, perhaps
+//       a moment later.
 //
 //   ORDER(run)    run:A    acquire-release compare-and-swap of running, then
 //                 run:B    acquire load of n_ops
@@ -106,14 +106,15 @@ static void wake_owner(struct sync_monitor *m) {
 }
 
 static int enqueue(struct sync_monitor *m, struct sync_op *op) {
-    // ORDER(sleep) push:A, ORDER(close) push:B
-    uint32_t before = SYNC_ADD_ACQREL(&m->n_ops, 1);
+    uint32_t before = SYNC_LOAD_ACQ(&m->n_ops);
     int is_asleep;
 
-    if ((before & CLOSED) != 0 || (m->max_ops != 0 && before >= m->max_ops)) {
-        (void)SYNC_SUB(&m->n_ops, 1);
-        return before & CLOSED ? SYNC_ECLOSED : SYNC_EBUSY;
-    }
+    do {
+        if ((before & CLOSED) != 0 || (m->max_ops != 0 && before >= m->max_ops)) {
+            return before & CLOSED ? SYNC_ECLOSED : SYNC_EBUSY;
+        }
+        // ORDER(sleep) push:A, ORDER(close) push:B
+    } while (!SYNC_CAS_ACQREL(&m->n_ops, &before, before + 1));
     is_asleep = call_owner(m);
     sync_mpsc_push(&m->queue, &op->node);
     // LIFETIME: op may have been answered, and m be gone; its address is all that is
@@ -327,7 +328,7 @@ static void answer_all(struct sync_monitor *m) {
     while ((SYNC_LOAD_ACQ(&m->n_ops) & ~CLOSED) != 0) {
         struct sync_op *op = next_op(m);
         if (op == NULL) {
-            sync_yield();  // a sender is on his way in, or out again
+            sync_yield();  // a sender is on his way in
             continue;
         }
         op->error = SYNC_ECLOSED;

@@ -211,6 +211,31 @@ static void free_when_answered(void *arg, int id) {
     }
 }
 
+// A queue with room for one.  Of two senders, one comes when it is empty: who is
+// refused takes up no room.
+static void setup_full(void *arg) {
+    setup(arg);
+    SCHED_ASSERT(sync_monitor_new(0, 1, &monitor) == SYNC_OK);
+    sent[0].run = sent[1].run = run_sent;
+    SCHED_ASSERT(sync_monitor_send(monitor, &sent[0]) == SYNC_OK);
+}
+
+static void send_when_full(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        SCHED_ASSERT(sync_monitor_run(monitor, 1) == 1);
+    }
+    ok[id] = sync_monitor_send(monitor, &sent[id]) == SYNC_OK;
+}
+
+static void check_full(void *arg) {
+    (void)arg;
+    SCHED_ASSERT(ok[0] + ok[1] == 1);
+    SCHED_ASSERT(sync_monitor_run(monitor, 2) == 1);
+    sync_monitor_free(monitor);
+    SCHED_ASSERT(sched_live_blocks() == 0);
+}
+
 static int bounded;
 static int two = 2, three = 3;
 
@@ -242,6 +267,9 @@ SCHED_CASES(
     {"RestOrSendBoth",
      {3, setup_loop, run_or_send, check_bell, &three},
      {.mode = SCHED_BOUNDED, .bound = 2, .max_executions = 100000}},
+    {"SendWhenFull",
+     {2, setup_full, send_when_full, check_full, NULL},
+     {.mode = SCHED_ALL}},
     {"RunByTurns",
      {2, setup_loop, run_by_turns, check_turns, NULL},
      {.mode = SCHED_BOUNDED, .bound = 3, .max_executions = 100000}},

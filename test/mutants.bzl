@@ -261,6 +261,23 @@ _MONITOR = dict(
             "(void)SYNC_XCHG_ACQREL(&m->asleep, 1);" +
             "(void)sync_futex_wait(&m->asleep, 1, SYNC_NEVER); return;",
         ),
+        "takes_in_whom_it_refuses": [
+            (
+                "static int enqueue",
+                "SYNC_LOAD_ACQ(&m->n_ops)",
+                "SYNC_ADD_ACQREL(&m->n_ops, 1)",
+            ),
+            (
+                "static int enqueue",
+                "return before",
+                "SYNC_SUB(&m->n_ops, 1); return before",
+            ),
+            (
+                "static int enqueue",
+                "!SYNC_CAS_ACQREL(&m->n_ops, &before, before + 1)",
+                "0",
+            ),
+        ],
         "takes_in_what_comes_after_close": (
             "static int enqueue",
             "(before & CLOSED) != 0 ||",
