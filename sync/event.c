@@ -242,6 +242,8 @@ void sync_event_forked(struct sync_event *e) {
             }
         }
         e->watchers = kept;
+    } else {
+        SYNC_STORE(&e->word, EVENT_SET);  // a thread that is no more was about to
     }
     sync_mutex_init(&e->mu);
 }

@@ -227,6 +227,28 @@ static void wait_noted(void *arg, int id) {
     }
 }
 
+// A fork in the middle of a set: the child has a copy of the event, and nobody who
+// would go on with it.
+static void set_and_fork(void *arg, int id) {
+    (void)arg;
+    if (id == SETTER) {
+        set();
+    } else {
+        struct sync_event forked;
+
+        sync_mutex_lock(&event->mu);
+        sync_event_init(&forked);
+        SYNC_STORE(&forked.word, SYNC_LOAD(&event->word));
+        SYNC_DATA_READ(&event->watchers);
+        forked.watchers = event->watchers;
+        sync_mutex_lock(&forked.mu);
+        sync_mutex_unlock(&event->mu);
+        sync_event_forked(&forked);
+        sync_event_set(&forked);
+        SCHED_ASSERT(sync_event_is_set(&forked));
+    }
+}
+
 SCHED_CASES(
     {"Broadcast", {3, setup, broadcast, check, NULL}, {.mode = SCHED_ALL}},
     {"BroadcastInTime",
@@ -240,6 +262,7 @@ SCHED_CASES(
      {3, setup_watched, set_watch_regret, check, NULL},
      {.mode = SCHED_ALL}},
     {"TwoSet", {3, setup, two_set, check, NULL}, {.mode = SCHED_ALL}},
+    {"SetAndFork", {2, setup, set_and_fork, check, NULL}, {.mode = SCHED_ALL}},
     {"WaitAndFree",
      {2, setup, wait_and_free, check, NULL},
      {.mode = SCHED_ALL}},
