@@ -239,18 +239,29 @@ static struct memo_load *take_flight(struct memo *m) {
     return f;
 }
 
-void memo_settle_(struct memo *m) {
-    struct memo_load *f;
-
-    if (SYNC_TLS(settling)) {
-        return;  // a completion calls the cache: they aren't to nest
-    }
-    SYNC_TLS(settling) = 1;
-    while ((f = take_flight(m)) != NULL) {
-        sync_event_set(&f->done);  // CALLBACK: completions, with MEMO_EFORKED
-        memo_flight_unref_(f);
+static void end_settling(struct memo_load **f) {
+    if (*f != NULL) {
+        memo_flight_unref_(*f);
     }
     SYNC_TLS(settling) = 0;
+}
+
+// Settle one flight; return whether there was one.  A completion may throw, or end
+// the thread.
+static int settle_flight(struct memo *m) {
+    SYNC_CLEANUP(end_settling) struct memo_load *f = take_flight(m);
+
+    SYNC_TLS(settling) = 1;
+    if (f != NULL) {
+        sync_event_set(&f->done);  // CALLBACK: completions, with MEMO_EFORKED
+    }
+    return f != NULL;
+}
+
+void memo_settle_(struct memo *m) {
+    // A completion calls the cache: they aren't to nest.
+    while (!SYNC_TLS(settling) && settle_flight(m)) {
+    }
 }
 
 // A cache with flights to settle, with a reference; NULL: no more.
@@ -277,12 +288,22 @@ static struct memo *take_unsettled(void) {
     return m;
 }
 
-void memo_settle_all_(void) {
-    struct memo *m;
+static void drop_core(struct memo **m) {
+    if (*m != NULL) {
+        memo_core_gone_(*m);
+    }
+}
 
-    while (SYNC_LOAD(&any_behind) && !SYNC_TLS(settling) &&
-           (m = take_unsettled()) != NULL) {
+static int settle_one(void) {
+    SYNC_CLEANUP(drop_core) struct memo *m = take_unsettled();
+
+    if (m != NULL) {
         memo_settle_(m);
-        memo_core_gone_(m);
+    }
+    return m != NULL;
+}
+
+void memo_settle_all_(void) {
+    while (SYNC_LOAD(&any_behind) && !SYNC_TLS(settling) && settle_one()) {
     }
 }

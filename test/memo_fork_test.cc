@@ -233,6 +233,44 @@ TEST_P(Fork, CompletionsInTheChildMayCallTheCache) {
     }
 }
 
+// L3, W2: nor does one that throws keep the others from being told.
+TEST_P(Fork, CompletionsInTheChildMayThrow) {
+    struct {
+        bool is_child;
+        int calls;
+    } now = {false, 0};
+    std::vector<memo_load *> loads;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        loads.push_back(l);
+        return int{MEMO_PENDING};
+    });
+    auto done = [](void *arg, int, memo_value *) {
+        auto *n = static_cast<decltype(now) *>(arg);
+        n->calls++;
+        if (n->is_child && n->calls % 2 != 0) {
+            throw n->calls;
+        }
+    };
+
+    for (const char *key : {"a", "a", "b", "b", "c", "c"}) {
+        EXPECT_EQ(memo_get_async(cache, key, 1, nullptr, done, &now, nullptr), 0);
+    }
+    InChild([&] {
+        memo_wait no_load = With(MEMO_WAIT_NO_LOAD);
+        now.is_child = true;
+        for (int flight = 1; flight <= 3; flight++) {
+            EXPECT_THROW(cache.Get("a", &no_load), int);
+            EXPECT_EQ(now.calls, 2 * flight);
+        }
+        EXPECT_EQ(cache.Get("a", &no_load), Failed(MEMO_ENOENT));
+        EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    });
+    for (memo_load *l : loads) {
+        EXPECT_EQ(memo_load_finish(l, 1), 0);
+    }
+    EXPECT_EQ(now.calls, 6);
+}
+
 TEST_P(Fork, TicketsCanBeCanceledInTheChild) {
     PendingCache cache(GetParam());
     Answer answer;
