@@ -145,27 +145,63 @@ void memo_load_drained_(struct memo *m) {
     wake_closers(m);
 }
 
+static void unref_closed(struct memo_load **f) {
+    memo_flight_unref_(*f);
+}
+
+static void tell_load(struct memo_load **flight) {
+    SYNC_CLEANUP(unref_closed) struct memo_load *f = *flight;
+
+    sync_event_set(&f->canceled);  // CALLBACK: of the load
+    // The thread of the pool that would come to it may be this one.
+    if (memo_take_task_(f)) {
+        (void)memo_load_finish(f, MEMO_EABANDONED);
+    }
+}
+
+static void tell_all_of(struct memo_load *flight) {
+    SYNC_CLEANUP(tell_load) struct memo_load *f = flight;
+
+    sync_event_set(&f->done);  // CALLBACK: completions
+}
+
+struct closing {
+    struct memo *m;
+    uint64_t next;  // shard to be closed
+    struct close_step step;
+};
+
+static void close_on(struct closing *c);
+
+static void close_the_rest(struct closing **c) {
+    if ((*c)->step.ended != NULL || (*c)->next < memo_n_shards_((*c)->m)) {
+        close_on(*c);
+    }
+}
+
+// All of it, also when a callback throws, or ends the thread.
+static void close_on(struct closing *closing) {
+    SYNC_CLEANUP(close_the_rest) struct closing *c = closing;
+
+    while (c->step.ended != NULL || c->next < memo_n_shards_(c->m)) {
+        struct memo_load *f = c->step.ended;
+        if (f == NULL) {
+            memo_own_(memo_shard_at_(c->m, c->next), memo_close_owned_, &c->step);
+            c->next++;
+        } else {
+            c->step.ended = f->list.next;
+            f->list.next = NULL;
+            tell_all_of(f);
+        }
+    }
+}
+
 // Close every shard.  Who comes while another is at it does the same, so that on
 // return all are closed.
 static void close_shards(struct memo *m) {
-    uint64_t i;
+    struct closing c = {m, 0, {NULL}};
 
-    for (i = 0; i < memo_n_shards_(m); i++) {
-        struct close_step c = {NULL};
-        memo_own_(memo_shard_at_(m, i), memo_close_owned_, &c);
-        while (c.ended != NULL) {
-            struct memo_load *f = c.ended;
-            c.ended = f->list.next;
-            f->list.next = NULL;
-            sync_event_set(&f->done);
-            sync_event_set(&f->canceled);  // CALLBACK: of the load
-            // The thread of the pool that would come to it may be this one.
-            if (memo_take_task_(f)) {
-                (void)memo_load_finish(f, MEMO_EABANDONED);
-            }
-            memo_flight_unref_(f);
-        }
-    }
+    close_on(&c);
 }
 
 int memo_sleep_(struct memo *m, sync_atomic_u32 *word, uint32_t value,

@@ -115,6 +115,35 @@ TEST_P(Close, EndsEveryFlightOfAKey) {
     EXPECT_EQ(cache.objects.Destroyed(), 6);
 }
 
+// L2, W2: of whose completions one throws, or ends the thread, the others are told
+// all the same.
+TEST_P(Close, CompletionsMayThrow) {
+    int calls = 0;
+    std::vector<memo_load *> loads;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        loads.push_back(l);
+        return int{MEMO_PENDING};
+    });
+    memo_done_fn *done = [](void *arg, int error, memo_value *) {
+        EXPECT_EQ(error, MEMO_ECLOSED);
+        if (++*static_cast<int *>(arg) == 1) {
+            throw 1;
+        }
+    };
+
+    for (const char *key : {"a", "b", "c"}) {
+        EXPECT_EQ(memo_get_async(cache, key, 1, nullptr, done, &calls, nullptr),
+                  0);
+    }
+    EXPECT_THROW(memo_close(cache, 1), int);
+    EXPECT_EQ(calls, 3);
+    for (memo_load *l : loads) {
+        EXPECT_TRUE(memo_load_is_canceled(l));
+        EXPECT_EQ(memo_load_finish(l, 1), 0);
+    }
+    EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+}
+
 // L2: waits for a load whose function runs, however its flight stands.
 TEST_P(Close, WaitsForRunningLoads) {
     for (bool detached : {false, true}) {
