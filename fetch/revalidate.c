@@ -160,6 +160,16 @@ static int may_stand_in(const struct transfer *t, int error) {
                fetch_response_dates_(&t->old).usable_until_ns;
 }
 
+// Whether another value has come in place of the old one meanwhile.
+static int is_replaced(const struct transfer *t, const char *url, size_t size) {
+    struct memo_value now;
+    int is = memo_peek(t->fetch->memo, url, size, &now) == 0 &&
+             now.data != t->old.data;
+
+    memo_release(&now);
+    return is;
+}
+
 int fetch_transfer_stand_in_(struct transfer *t, int error) {
     size_t size;
     const char *url = memo_load_key(t->draft.load, &size);
@@ -170,6 +180,8 @@ int fetch_transfer_stand_in_(struct transfer *t, int error) {
     if (may_stand_in(t, error)) {
         return 1;
     }
-    (void)memo_invalidate(t->fetch->memo, url, size);
+    if (!is_replaced(t, url, size)) {
+        (void)memo_invalidate(t->fetch->memo, url, size);
+    }
     return 0;
 }

@@ -530,6 +530,28 @@ TEST_P(Revalidate, AnAnswerThatItIsGoneIsNoFailure) {
     }
 }
 
+TEST_P(Revalidate, AFailureThatComesLateLeavesWhatIsNewerThere) {
+    const std::string path = "/etag/50", url = Url(path);
+    struct memo_value v;
+
+    Get(path);
+    clock_.Advance(1);
+    Fail(path, 404);
+    origin_hold(origin_, path.c_str());
+    std::thread getter([&] {
+        struct memo_value none;
+        EXPECT_EQ(fetch_get(fetch_, url.c_str(), &none), 404);
+    });
+    origin_wait(origin_, path.c_str(), 2);
+    EXPECT_EQ(memo_put(fetch_memo(fetch_), url.data(), url.size(), "new", 3),
+              0);
+    origin_release(origin_, path.c_str());
+    getter.join();
+    ASSERT_EQ(memo_peek(fetch_memo(fetch_), url.data(), url.size(), &v), 0);
+    EXPECT_EQ(std::string(static_cast<const char *>(v.data), v.size), "new");
+    memo_release(&v);
+}
+
 TEST_P(Revalidate, ASoftDeadlineDoesntServeWhatMayNotStandIn) {
     struct memo_wait wait = {};
     const std::string path = "/etag/50";
