@@ -75,6 +75,12 @@ static struct fetch_terms terms_of(const struct transfer *t,
     return terms;
 }
 
+static int64_t error_ns_of(const struct fetch *f,
+                           const struct fetch_terms *terms) {
+    return terms->error_ns != FETCH_UNSAID ? terms->error_ns
+                                           : f->stale_if_error_ns;
+}
+
 static int64_t at_least_a_moment(int64_t ns) {
     return ns < MOMENT_NS ? MOMENT_NS : ns;
 }
@@ -93,6 +99,9 @@ static void tell_cache(const struct transfer *t,
         }
     }
     (void)memo_load_set_refresh(l, refresh_ns);
+    if (error_ns_of(t->fetch, terms) == 0) {
+        (void)memo_load_must_revalidate(l);
+    }
 }
 
 static struct fetch_dates dates_of(const struct fetch *f,
@@ -100,9 +109,7 @@ static struct fetch_dates dates_of(const struct fetch *f,
                                    int64_t now_ns) {
     int64_t fresh_ns =
         terms->fresh_ns != FETCH_UNSAID ? terms->fresh_ns : f->ttl_ns;
-    int64_t error_ns = terms->error_ns != FETCH_UNSAID ? terms->error_ns
-                                                       : f->stale_if_error_ns;
-    int64_t usable_ns = fetch_add_ns_(fresh_ns, error_ns);
+    int64_t usable_ns = fetch_add_ns_(fresh_ns, error_ns_of(f, terms));
 
     if (usable_ns < terms->usable_ns) {
         usable_ns = terms->usable_ns;

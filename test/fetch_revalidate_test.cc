@@ -552,16 +552,46 @@ TEST_P(Revalidate, AFailureThatComesLateLeavesWhatIsNewerThere) {
     memo_release(&v);
 }
 
+TEST_P(Revalidate, TheCacheItselfKnowsWhatMustNeverStandIn) {
+    struct memo_wait wait = {};
+    const std::string path = "/etag/50", url = Url(path);
+
+    wait.size = sizeof wait;
+    for (const char *control :
+         {"max-age=1, must-revalidate", "max-age=1, stale-if-error=0",
+          "max-age=1"}) {
+        clock_.Advance(kSecond);
+        Say(path, control);
+        EXPECT_EQ(Get(path).error, 0);
+        // Also one that was found good.
+        clock_.Advance(kSecond);
+        EXPECT_EQ(Get(path).from, (uint32_t)MEMO_LOADED);
+        clock_.Advance(kSecond);
+        wait.soft_deadline_ns = clock_.Now();
+        wait.deadline_ns = clock_.Now();
+        origin_hold(origin_, path.c_str());
+        struct memo_value v;
+        EXPECT_EQ(memo_get_wait(fetch_memo(fetch_), url.data(), url.size(),
+                                &wait, &v),
+                  MEMO_ETIMEDOUT)
+            << control;
+        memo_release(&v);
+        origin_release(origin_, path.c_str());
+        EXPECT_EQ(Get(path).error, 0);
+    }
+}
+
 TEST_P(Revalidate, ASoftDeadlineDoesntServeWhatMayNotStandIn) {
     struct memo_wait wait = {};
     const std::string path = "/etag/50";
 
     wait.size = sizeof wait;
     for (bool may : {true, false}) {
-        Say(path, may ? "max-age=0, stale-if-error=60" : "no-cache");
+        Say(path, may ? "max-age=0, stale-if-error=60"
+                      : "max-age=0, stale-if-error=1");
         clock_.Advance(1);
         EXPECT_EQ(Get(path).error, 0);
-        clock_.Advance(1);
+        clock_.Advance(kSecond);
         wait.soft_deadline_ns = clock_.Now();
         uint64_t before = Requests(path);
         origin_hold(origin_, path.c_str());
