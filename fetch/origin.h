@@ -23,6 +23,7 @@
 //     /swr/S/BYTES/NAME        the same, with stale-while-revalidate=S
 //     /flaky/BYTES/NAME        max-age=0, stale-if-error=60, with an ETag
 //     /no-store/BYTES/NAME     no-store
+//     /careless/BYTES/NAME     as /etag, but whatever ETag they have
 //
 // NAME may be anything, and nothing.  Every other path is status 404.  Byte i
 // of a page is origin_byte(i); of one that was changed n times, origin_byte(i +

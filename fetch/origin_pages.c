@@ -238,9 +238,9 @@ static void add_terms(const struct origin_page *page, struct MHD_Response *r) {
     }
 }
 
-static ORIGIN_RESULT send_good(struct origin_page *page,
-                               struct MHD_Connection *c) {
-    int known = is_known(page, c);
+// Send the page, or tell who has it that it is as it was.
+static ORIGIN_RESULT send_if(struct origin_page *page, struct MHD_Connection *c,
+                             int known) {
     struct MHD_Response *r =
         known ? MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT)
               : streaming(page, page->size, read_page);
@@ -249,6 +249,18 @@ static ORIGIN_RESULT send_good(struct origin_page *page,
         add_terms(page, r);
     }
     return queue(page, c, known ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, r);
+}
+
+static ORIGIN_RESULT send_good(struct origin_page *page,
+                               struct MHD_Connection *c) {
+    return send_if(page, c, is_known(page, c));
+}
+
+static ORIGIN_RESULT send_careless(struct origin_page *page,
+                                   struct MHD_Connection *c) {
+    return send_if(page, c,
+                   MHD_lookup_connection_value(c, MHD_HEADER_KIND,
+                                               "If-None-Match") != NULL);
 }
 
 static ORIGIN_RESULT send_unknown(struct origin_page *page,
@@ -275,6 +287,7 @@ static const struct origin_kind kinds[] = {
      "ETag"},
     {"/flaky/", send_good, 0, 0, "max-age=0, stale-if-error=60", "ETag"},
     {"/no-store/", send_good, 0, 0, "no-store", ""},
+    {"/careless/", send_careless, 0, 0, "no-cache", "ETag"},
     {"", send_unknown, 0, 0, NULL, NULL},
 };
 
@@ -292,7 +305,8 @@ struct origin_page origin_page_(const char *path) {
         page.number = *end == '/' ? strtoull(end + 1, &end, 10) : 0;
     }
     if (page.kind->send == send_page || page.kind->send == send_chunked ||
-        page.kind->send == send_half || page.kind->send == send_good) {
+        page.kind->send == send_half || page.kind->send == send_good ||
+        page.kind->send == send_careless) {
         page.size = page.number;
     }
     return page;

@@ -201,16 +201,27 @@ void fetch_transfer_start_(struct transfer *t) {
     t->asked_ns = fetch_now_(t->fetch);
 }
 
-int fetch_transfer_again_(struct transfer *t) {
+// Whether two ETags are of the same page, to the byte or not.
+static int is_same_etag(const char *a, const char *b) {
+    a += strncmp(a, "W/", 2) == 0 ? 2 : 0;
+    b += strncmp(b, "W/", 2) == 0 ? 2 : 0;
+    return strcmp(a, b) == 0;
+}
+
+// Whether t was answered for the page that the old response is: not if a
+// redirect leads elsewhere now, nor if the answer tells another ETag.
+static int is_of_old_page(const struct transfer *t) {
+    const char *etag = fetch_response_etag(&t->old);
     const char *url = NULL;
 
-    if (!fetch_transfer_is_not_modified_(t)) {
-        return 0;
-    }
-    // It is the answer of another page than the one that the old response is: a
-    // redirect leads elsewhere now.
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
-    if (url != NULL && strcmp(url, fetch_response_url(&t->old)) == 0) {
+    return url != NULL && strcmp(url, fetch_response_url(&t->old)) == 0 &&
+           (etag[0] == '\0' || t->header.etag[0] == '\0' ||
+            is_same_etag(etag, t->header.etag));
+}
+
+int fetch_transfer_again_(struct transfer *t) {
+    if (!fetch_transfer_is_not_modified_(t) || is_of_old_page(t)) {
         return 0;
     }
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);

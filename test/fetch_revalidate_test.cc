@@ -349,6 +349,21 @@ TEST_P(Revalidate, AValueOfSomebodyElseMakesNoConditions) {
     EXPECT_EQ(Get("/etag/50").error, 500);
 }
 
+TEST_P(Revalidate, A304OfAnotherVersionIsNoAnswer) {
+    const std::string path = "/careless/50";
+
+    Get(path);
+    clock_.Advance(1);
+    ExpectGot(Get(path), MEMO_LOADED, Page(50));
+    EXPECT_EQ(Answers(304), 1u);
+    clock_.Advance(1);
+    Change(path);
+    ExpectGot(Get(path), MEMO_LOADED, Page(50, 1));
+    EXPECT_EQ(Answers(304), 2u);
+    EXPECT_EQ(Answers(200), 2u);
+    EXPECT_EQ(ended().back().load.not_modified, 0u);
+}
+
 // --------------------------------------------------------------- redirects
 
 TEST_P(Revalidate, RedirectsAreFollowedWithConditions) {
