@@ -236,13 +236,18 @@ static void begin(struct fetch_header *h, struct piece line) {
     h->status = (int)(seconds(cut(&line, ' ')) % 1000);
 }
 
-static void end(struct fetch_header *h, int64_t now) {
-    int64_t date = h->has_date ? h->date : now;
+// What is no date is over, as are those before the response.
+static void set_expires(struct fetch_said *said, int64_t expires_s) {
+    said->expires_s = expires_s;
+    said->expires_in_s =
+        expires_s > said->date_s ? expires_s - said->date_s : 0;
+}
 
+static void end(struct fetch_header *h, int64_t now) {
     h->is_open = 0;
+    h->said.date_s = h->has_date ? h->date : now;
     if (h->has_expires) {
-        // What is no date is over, as are those before this response.
-        h->said.expires_in_s = h->expires > date ? h->expires - date : 0;
+        set_expires(&h->said, h->expires);
     }
 }
 
@@ -296,15 +301,19 @@ static int64_t left_of(int64_t span_ns, int64_t age_ns) {
 }
 
 void fetch_said_update_(struct fetch_said *said, const struct fetch_said *now) {
-    int64_t expires_in_s = now->expires_in_s != FETCH_UNSAID
-                               ? now->expires_in_s
-                               : said->expires_in_s;
+    const struct fetch_said *expiring =
+        now->expires_in_s != FETCH_UNSAID ? now : said;
+    int has_expires = expiring->expires_in_s != FETCH_UNSAID;
+    int64_t expires_s = expiring->expires_s;
     int varies = said->varies | now->varies;
 
     if (now->has_control) {
         *said = *now;
     }
-    said->expires_in_s = expires_in_s;
+    said->date_s = now->date_s;
+    if (has_expires) {
+        set_expires(said, expires_s);
+    }
     said->varies = varies != 0;
 }
 

@@ -19,6 +19,8 @@ struct fetch_said {
     int64_t stale_while_revalidate_s;
     int64_t stale_if_error_s;
     int64_t expires_in_s;       // from its Date to its Expires
+    int64_t expires_s;          // likewise its Expires, in seconds since 1970
+    int64_t date_s;             // its Date, or when it came; likewise
     unsigned char has_control;  // there is a Cache-Control
     unsigned char no_store;
     unsigned char no_cache;
@@ -69,7 +71,7 @@ void fetch_header_take_(struct fetch_header *h, const char *line, size_t size,
 
 // What a cached response says after it was asked about again, and now came: its
 // Cache-Control and its Expires each stand instead of those before, if they are
-// there.
+// there, and its Date in any case.
 void fetch_said_update_(struct fetch_said *said, const struct fetch_said *now);
 
 // What said comes to for a response that is age_s old by its own account.

@@ -404,6 +404,31 @@ TEST(Terms, WhatA304SaysStandsInsteadAndTheRestStays) {
     EXPECT_TRUE(said.varies);
 }
 
+TEST(Terms, AnExpiresThatA304DoesntRepeatIsStillThatMoment) {
+    const std::string expires = "Expires: Sun, 06 Nov 1994 08:49:47 GMT";
+    struct fetch_said before = Take({kDate, expires}).said;
+    struct fetch_said said = before;
+
+    EXPECT_EQ(said.expires_in_s, 10);
+    struct fetch_said later =
+        Take({"Date: Sun, 06 Nov 1994 08:49:43 GMT", kControl + "public"}).said;
+    fetch_said_update_(&said, &later);
+    EXPECT_EQ(said.expires_in_s, 4);
+    later = Take({"Date: Sun, 06 Nov 1994 08:49:48 GMT"}).said;
+    fetch_said_update_(&said, &later);
+    EXPECT_EQ(said.expires_in_s, 0);
+    later = Take({"Date: Sun, 06 Nov 1994 08:49:48 GMT",
+                  "Expires: Sun, 06 Nov 1994 08:50:00 GMT"})
+                .said;
+    fetch_said_update_(&said, &later);
+    EXPECT_EQ(said.expires_in_s, 12);
+    // By this time of day, if it has no date.
+    said = before;
+    later = Take({}).said;
+    fetch_said_update_(&said, &later);
+    EXPECT_EQ(said.expires_in_s, 10);
+}
+
 // ----------------------------------------------------------------- garbage
 
 // Lines put together from pieces that matter, and from any bytes.
