@@ -203,6 +203,7 @@ static void take_field(struct fetch_header *h, struct piece name,
         h->has_age = 1;
     } else if (is(name, "Vary")) {
         take_vary(&h->said, value);
+        h->is_vary = 1;
     } else if (is(name, "ETag")) {
         take_text(h->etag, sizeof h->etag, value);
     } else if (is(name, "Last-Modified")) {
@@ -269,12 +270,15 @@ void fetch_header_take_(struct fetch_header *h, const char *line, size_t size,
         // An old way to go on with the line before.
         if (h->is_control) {
             take_control(&h->said, text);
+        } else if (h->is_vary) {
+            take_vary(&h->said, text);
         }
     } else {
         struct piece value = text;
         struct piece name = cut(&value, ':');
 
         h->is_control = 0;
+        h->is_vary = 0;
         take_field(h, name, trim(value));
     }
 }

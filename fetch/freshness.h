@@ -56,6 +56,7 @@ struct fetch_header {
     int status;
     int is_open;     // its end has not come
     int is_control;  // the line before was of a Cache-Control
+    int is_vary;     // likewise
     int has_age;
     int has_date;
     int has_expires;

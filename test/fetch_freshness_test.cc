@@ -263,6 +263,12 @@ const Case kCases[] = {
     // Vary.
     {{kControl + "max-age=5", "Vary: Accept-Encoding"}, 5, 5, kUnsaid, false},
     {{kControl + "max-age=5", "Vary: Cookie, *"}, 0, 0, 0, false},
+    {{kControl + "max-age=5", "Vary: Cookie,", " *"}, 0, 0, 0, false},
+    {{kControl + "max-age=5", "Vary: Cookie", "X: y", " *"},
+     5,
+     5,
+     kUnsaid,
+     false},
     {{"Vary: *"}, 0, 0, 0, false},
 };
 
