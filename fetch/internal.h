@@ -89,7 +89,7 @@ int64_t fetch_now_(const struct fetch *f);
 
 // transfer.c
 
-// Make the transfer of l.  Return 0 or MEMO_ENOMEM.
+// Make the transfer of l.  Return 0 or an error.
 int fetch_transfer_new_(struct fetch *f, struct memo_load *l,
                         struct transfer **out);
 

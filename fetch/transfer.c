@@ -104,17 +104,23 @@ static int set_protocols(CURL *easy) {
 #endif
 }
 
+// Return 0 or an error.
 static int set_up(struct transfer *t, const char *url) {
     const struct fetch *f = t->fetch;
     const struct fetch_options *o = &f->options;
+    CURLcode bad = curl_easy_setopt(t->easy, CURLOPT_URL, url);
     curl_off_t max_body = o->max_body_bytes < (uint64_t)INT64_MAX
                               ? (curl_off_t)o->max_body_bytes
                               : (curl_off_t)INT64_MAX;
     int ok = set_protocols(t->easy);
 
+    if (bad != CURLE_OK) {
+        // It may be longer than libcurl takes.
+        return bad == CURLE_OUT_OF_MEMORY ? MEMO_ENOMEM : CURLE_URL_MALFORMAT;
+    }
+
 #define SET(option, value) \
     ok &= curl_easy_setopt(t->easy, CURLOPT_##option, value) == CURLE_OK
-    SET(URL, url);
     SET(DEFAULT_PROTOCOL, "http");
     SET(PRIVATE, t);
     SET(ERRORBUFFER, t->text);
@@ -184,10 +190,14 @@ int fetch_transfer_new_(struct fetch *f, struct memo_load *l,
     t->turn.deadline_ns = sync_clock_add_ns(t->start_ns, f->options.timeout_ns);
     t->host = host_of_url(url);
     t->easy = curl_easy_init();
-    if (t->host == NULL || t->easy == NULL || set_up(t, url) != 0 ||
-        fetch_transfer_take_old_(t) != 0) {
+    int error =
+        t->host == NULL || t->easy == NULL ? MEMO_ENOMEM : set_up(t, url);
+    if (error == 0) {
+        error = fetch_transfer_take_old_(t);
+    }
+    if (error != 0) {
         free_transfer(t);
-        return MEMO_ENOMEM;
+        return error;
     }
     *out = t;
     return 0;

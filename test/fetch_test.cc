@@ -274,6 +274,10 @@ TEST_F(Fetch, ABadUrlIsAnError) {
     }
 }
 
+TEST_F(Fetch, AUrlThatIsTooLongForLibcurlIsBad) {
+    EXPECT_EQ(Get(Url("/page/1/" + std::string(8000000, 'x'))), kMalformedUrl);
+}
+
 TEST_F(Fetch, AKeyWithAZeroByteIsNoUrl) {
     struct memo_value v;
     std::string key = Url("/page/1");
