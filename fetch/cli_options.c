@@ -209,9 +209,11 @@ static int take_option(struct cli_options *o, int option) {
 // an argument that is lacking.  Of a long option argument is the whole word.
 static void complain_of_option(int option, const char *argument) {
     char short_name[] = {'-', (char)optopt, '\0'};
-    int is_short = optopt > 0 && optopt < OPTION_TIMEOUT;
+    // Of a byte that isn't ASCII it is less than 0.
+    int is_short = optopt != 0 && optopt < OPTION_TIMEOUT;
     int is_known = optopt >= OPTION_TIMEOUT ||
-                   (is_short && strchr(short_options, optopt) != NULL);
+                   (is_short && optopt != ':' &&
+                    strchr(short_options, optopt) != NULL);
 
     cli_complain_of(is_short ? short_name : argument,
                     "%s; see memofetch --help",

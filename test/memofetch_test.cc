@@ -598,6 +598,8 @@ TEST_F(Memofetch, BadUsageIsTold) {
         {{"--nonsense"}, "--nonsense: there is no such option"},
         {{"-qx"}, "-x: there is no such option"},
         {{"--json", "-xq"}, "-x: there is no such option"},
+        {{"--json", "-\xc3\xa9"}, "-\\xc3: there is no such option"},
+        {{"-:"}, "-:: there is no such option"},
         {{"--t"}, "--t: there is no such option"},
         {{"-i"}, "-i: this option needs an argument"},
         {{"--timeline"}, "--timeline: this option needs an argument"},
