@@ -16,6 +16,10 @@
 #define DEFAULT_JOBS 20
 #define DRAW_EVERY_MS 100
 
+// The most loads that a request starts: one, and two more if a response may no
+// longer stand in when it is about to be returned.
+#define MAX_LOADS 3
+
 // How much of a URL a line repeats.
 #define URL_MAX 2000
 
@@ -278,9 +282,8 @@ static int set_up(struct cli_run *r, const struct cli_options *o,
         .ended_arg = r,
     };
 
-    // There are no more loads than requests: each starts one at most.
     r->requests = calloc(r->n_requests, sizeof *r->requests);
-    r->loads = calloc(r->n_requests, sizeof *r->loads);
+    r->loads = calloc(r->n_requests, MAX_LOADS * sizeof *r->loads);
     r->note = sync_note_new(NULL, SYNC_NEVER);
     if (r->requests == NULL || r->loads == NULL || r->note == NULL ||
         fetch_new(&fetch, &r->fetch) != 0) {
