@@ -158,23 +158,27 @@ static int is_no_answer(int error) {
     return error < 400 || error >= 500;
 }
 
+// Where the fresh value is that the cache has now, the old one or another; NULL:
+// it has none.
+static const void *fresh_one(const struct transfer *t) {
+    struct memo_value now;
+    size_t size;
+    const char *url = memo_load_key(t->draft.load, &size);
+
+    (void)memo_peek(t->fetch->memo, url, size, &now);
+    const void *data = now.data;
+    memo_release(&now);
+    return data;
+}
+
 static int may_stand_in(const struct transfer *t, int error) {
     if (!fetch_is_response_(&t->old)) {
-        return t->fetch->stale_if_error_ns != 0;
+        return t->fetch->stale_if_error_ns != 0 ||
+               (is_no_answer(error) && fresh_one(t) == t->old.data);
     }
     return is_no_answer(error) &&
            fetch_now_(t->fetch) <
                fetch_response_dates_(&t->old).usable_until_ns;
-}
-
-// Whether another value has come in place of the old one meanwhile.
-static int is_replaced(const struct transfer *t, const char *url, size_t size) {
-    struct memo_value now;
-    int is = memo_peek(t->fetch->memo, url, size, &now) == 0 &&
-             now.data != t->old.data;
-
-    memo_release(&now);
-    return is;
 }
 
 int fetch_transfer_stand_in_(struct transfer *t, int error) {
@@ -187,7 +191,9 @@ int fetch_transfer_stand_in_(struct transfer *t, int error) {
     if (may_stand_in(t, error)) {
         return 1;
     }
-    if (!is_replaced(t, url, size)) {
+    const void *now = fresh_one(t);
+    if (now == NULL || now == t->old.data) {
+        // Not what has come in its place meanwhile.
         (void)memo_invalidate(t->fetch->memo, url, size);
     }
     return 0;

@@ -364,6 +364,26 @@ TEST_P(Revalidate, A304OfAnotherVersionIsNoAnswer) {
     EXPECT_EQ(ended().back().load.not_modified, 0u);
 }
 
+TEST_P(Revalidate, AValueOfSomebodyElseOutlivesARefreshThatGetsNoAnswer) {
+    const std::string path = "/etag/50", url = Url(path);
+    struct memo_value v;
+
+    ASSERT_EQ(memo_put(fetch_memo(fetch()), url.data(), url.size(), "x", 1), 0);
+    size_t n = 0;
+    for (unsigned status : {500u, 503u, 404u}) {
+        Fail(path, status);
+        clock_.Advance(10 * kSecond);
+        EXPECT_EQ(fetch_get(fetch_, url.c_str(), &v), 0);
+        EXPECT_EQ(v.from, (uint32_t)MEMO_HIT);
+        memo_release(&v);
+        AwaitLoads(++n);
+        EXPECT_EQ(memo_peek(fetch_memo(fetch_), url.data(), url.size(), &v),
+                  status == 404 ? MEMO_ENOENT : 0)
+            << status;
+        memo_release(&v);
+    }
+}
+
 // --------------------------------------------------------------- redirects
 
 TEST_P(Revalidate, RedirectsAreFollowedWithConditions) {
