@@ -740,6 +740,23 @@ TEST_P(Revalidate, ARefreshThatFailsIsTriedAgainAfterAPause) {
     EXPECT_EQ(Get(path).error, 500);
 }
 
+TEST_P(Revalidate, ThatPauseIsTheSameHoweverLongItWasFresh) {
+    Say("/etag/5", "max-age=0, stale-while-revalidate=100");
+    Get("/etag/5");
+    Fail("/etag/5", 500);
+    clock_.Advance(kSecond);
+    EXPECT_EQ(GetAtOnce("/etag/5").from, (uint32_t)MEMO_HIT);
+    AwaitLoads(2);
+    clock_.Advance(10 * kSecond - 1);
+    EXPECT_EQ(Get("/etag/5").from, (uint32_t)MEMO_HIT);
+    AwaitLoads(2);
+    EXPECT_EQ(Requests("/etag/5"), 2u);
+    clock_.Advance(1);
+    EXPECT_EQ(GetAtOnce("/etag/5").from, (uint32_t)MEMO_HIT);
+    AwaitLoads(3);
+    EXPECT_EQ(Requests("/etag/5"), 3u);
+}
+
 TEST_P(Revalidate, ARefreshThatFindsItGoneIsHeard) {
     const std::string path = "/swr/10/5";
 
