@@ -49,12 +49,12 @@ struct fetch_header {
     int64_t age_s;              // as told by its Age; 0 if it isn't
     int has_before;             // there were redirects
     struct fetch_terms before;  // the strictest of each
+    int is_open;                // its end has not come
     char etag[FETCH_ETAG_SIZE];
     char last_modified[FETCH_LAST_MODIFIED_SIZE];
 
     // Private.
     int status;
-    int is_open;     // its end has not come
     int is_control;  // the line before was of a Cache-Control
     int is_vary;     // likewise
     int has_age;

@@ -249,6 +249,9 @@ static int error_of(const struct transfer *t, int code, int status) {
         return t->error;
     }
     switch (code) {
+        case CURLE_OK:
+            // libcurl takes a header that breaks off for one without a body.
+            return t->header.is_open ? CURLE_RECV_ERROR : 0;
         case CURLE_HTTP_RETURNED_ERROR:
             return status >= 400 ? status : code;
         case CURLE_OUT_OF_MEMORY:

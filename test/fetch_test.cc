@@ -250,6 +250,54 @@ TEST_F(Fetch, AnErrorGoesToEverybodyWhoWaits) {
     EXPECT_EQ(Requests("/status/500"), 1u);
 }
 
+// Answer one request with that text, and close the connection.
+class AnswersOnce {
+   public:
+    explicit AnswersOnce(const std::string &text)
+        : listener_(socket(AF_INET, SOCK_STREAM, 0)) {
+        struct sockaddr_in address = {};
+        socklen_t size = sizeof address;
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        struct sockaddr *any = reinterpret_cast<struct sockaddr *>(&address);
+        EXPECT_EQ(bind(listener_, any, size), 0);
+        EXPECT_EQ(listen(listener_, 1), 0);
+        EXPECT_EQ(getsockname(listener_, any, &size), 0);
+        port_ = ntohs(address.sin_port);
+        thread_ = std::thread([this, text] {
+            char request[4096];
+            int fd = accept(listener_, nullptr, nullptr);
+            // It is short, and comes in one piece.
+            EXPECT_GT(read(fd, request, sizeof request), 0);
+            EXPECT_EQ(write(fd, text.data(), text.size()),
+                      (ssize_t)text.size());
+            close(fd);
+        });
+    }
+    ~AnswersOnce() {
+        thread_.join();
+        close(listener_);
+    }
+    std::string Url() const {
+        return "http://127.0.0.1:" + std::to_string(port_) + "/";
+    }
+
+   private:
+    int listener_;
+    int port_;
+    std::thread thread_;
+};
+
+TEST_F(Fetch, AHeaderThatBreaksOffIsAnError) {
+    const std::string whole = "HTTP/1.1 200 OK\r\nX: y\r\n\r\n";
+
+    for (size_t size = 0; size <= whole.size(); size++) {
+        AnswersOnce server(whole.substr(0, size));
+        int error = Get(server.Url());
+        EXPECT_EQ(error == 0, size == whole.size()) << size << ": " << error;
+    }
+}
+
 TEST_F(Fetch, OnlyHttpIsSpoken) {
     for (const char *url :
          {"file:///etc/passwd", "ftp://127.0.0.1:1/", "gopher://127.0.0.1:1/",
