@@ -90,6 +90,7 @@ typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
 //   cache's clock it is fresh for 1 ns.)
 // - no-store: it is for the caller who asked, and not kept.  Those who waited
 //   for it ask again, each for himself.
+//   So is a status of 206 or 304 that wasn't asked for.
 // - stale-while-revalidate: so long past its time it is still returned at once,
 //   as a hit, and the first call has it asked for again in the background.
 // - stale-if-error: so long past its time it stands in (MEMO_STALE) for a

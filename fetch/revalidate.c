@@ -121,6 +121,15 @@ static struct fetch_dates dates_of(const struct fetch *f,
     return dates;
 }
 
+// Whether t was answered as only a request for a part, or with conditions, should
+// be.
+static int is_out_of_place(const struct transfer *t) {
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 206 || status == 304;
+}
+
 struct fetch_dates fetch_transfer_date_(struct transfer *t) {
     struct fetch_dates dates = {0};
 
@@ -128,7 +137,7 @@ struct fetch_dates fetch_transfer_date_(struct transfer *t) {
         int64_t now_ns = fetch_now_(t->fetch);
         struct fetch_terms terms = terms_of(t, &t->header.said, now_ns);
 
-        if (terms.no_store) {
+        if (terms.no_store || is_out_of_place(t)) {
             (void)memo_load_pass(t->draft.load);
         }
         tell_cache(t, &terms);

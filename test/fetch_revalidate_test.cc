@@ -482,6 +482,15 @@ TEST_P(Revalidate, APageThatBecomesNoStoreGoes) {
     EXPECT_EQ(Answers(200), 3u);
 }
 
+TEST_P(Revalidate, WhatWasntAskedForIsntKept) {
+    // A part of a page, and the news that one we haven't got hasn't changed.
+    for (const char *path : {"/status/206", "/status/304"}) {
+        EXPECT_EQ(Get(path).from, (uint32_t)MEMO_LOADED) << path;
+        EXPECT_EQ(Get(path).from, (uint32_t)MEMO_LOADED) << path;
+        EXPECT_EQ(Requests(path), 2u);
+    }
+}
+
 // ---------------------------------------------------------- stale-if-error
 
 TEST_P(Revalidate, ServersMayLetAnOldResponseStandInForErrors) {
