@@ -80,6 +80,17 @@ static void take_exit_code(int *exit_code, int other) {
     cli_fail(exit_code, other);
 }
 
+// Open what is to be written, if anything.
+static void open_outputs(const struct cli_options *o, struct cli_out *timeline,
+                         struct cli_out *metrics, int *exit_code) {
+    if (o->timeline != NULL && cli_out_open(timeline, o->timeline) != 0) {
+        cli_fail(exit_code, CLI_CANNOT_WRITE);
+    }
+    if (o->metrics != NULL && cli_out_open(metrics, o->metrics) != 0) {
+        cli_fail(exit_code, CLI_CANNOT_WRITE);
+    }
+}
+
 // Read the URLs, fetch them, draw the timeline.
 static int do_what_is_asked(const struct cli_options *o, struct cli_out *out) {
     struct cli_urls urls = {0};
@@ -87,23 +98,19 @@ static int do_what_is_asked(const struct cli_options *o, struct cli_out *out) {
     struct cli_out metrics = {0};
     int exit_code = CLI_OK;
 
-    // What can't be written is said before the work, not after it.
-    if (o->timeline != NULL && cli_out_open(&timeline, o->timeline) != 0) {
-        exit_code = CLI_CANNOT_WRITE;
+    // What can't be written is said before the work, not after it; but a file may be
+    // what the URLs are read from, too.
+    if (!o->is_demo) {
+        cli_urls_read(&urls, o, &exit_code);
     }
-    if (o->metrics != NULL && cli_out_open(&metrics, o->metrics) != 0) {
-        exit_code = CLI_CANNOT_WRITE;
-    }
+    open_outputs(o, &timeline, &metrics, &exit_code);
     if (o->is_demo) {
         take_exit_code(&exit_code, cli_demo(out, &timeline));
-    } else {
-        cli_urls_read(&urls, o, &exit_code);
-        if (urls.n_list != 0) {
-            take_exit_code(&exit_code,
-                           fetch_urls(o, &urls, out, &timeline, &metrics));
-        }
-        cli_urls_free(&urls);
+    } else if (urls.n_list != 0) {
+        take_exit_code(&exit_code,
+                       fetch_urls(o, &urls, out, &timeline, &metrics));
     }
+    cli_urls_free(&urls);
     if (timeline.file != NULL && cli_out_close(&timeline) != 0) {
         cli_fail(&exit_code, CLI_CANNOT_WRITE);
     }

@@ -294,6 +294,14 @@ TEST_F(Memofetch, ReadsUrlsFromAFile) {
     }
 }
 
+TEST_F(Memofetch, ReadsUrlsBeforeItWritesTheSameFile) {
+    WriteFile(TempFile("list"), Url("/page/1") + "\n" + Url("/page/2") + "\n");
+    Result r = Run({"-q", "-i", TempFile("list"), "--timeline", TempFile("list")});
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_EQ(origin_requests(origin_, nullptr), 2u);
+    EXPECT_TRUE(Contains(ReadFile(TempFile("list")), "2 requests for 2 URLs in "));
+}
+
 TEST_F(Memofetch, ReadsUrlsFromStandardInput) {
     How how;
     how.input = Url("/page/1") + "\n";
