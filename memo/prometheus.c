@@ -14,7 +14,7 @@ struct sample {
     struct memo_histogram histogram[MEMO_HISTOGRAMS];
 };
 
-enum unit { COUNT, GAUGE, SECONDS_COUNT };
+enum unit { COUNT, GAUGE, SECONDS_GAUGE };
 
 struct metric {
     const char *name;
@@ -48,7 +48,7 @@ static const struct metric metrics[] = {
      FIELD(passes), NULL},
     {"memo_detached_total", COUNT, "Flights detached by invalidation.",
      FIELD(detached), NULL},
-    {"memo_saved_seconds_total", SECONDS_COUNT,
+    {"memo_saved_seconds", SECONDS_GAUGE,
      "Load time saved by hits: an estimate.", FIELD(saved_ns), NULL},
     {"memo_removed_total", COUNT,
      "Values dropped, or not stored, by cause; kept errors too.",
@@ -162,7 +162,7 @@ static void put_metric(struct text *t, const struct metric *metric,
         put(t, ",cause=\"%s\"", metric->cause);
     }
     put(t, "} ");
-    if (metric->unit == SECONDS_COUNT) {
+    if (metric->unit == SECONDS_GAUGE) {
         put_seconds(t, value);
     } else {
         put(t, "%llu", (unsigned long long)value);
@@ -215,7 +215,7 @@ static void put_all(struct text *t, const char *const names[],
         const struct metric *m = &metrics[k];
         if (k == 0 || strcmp(m->name, m[-1].name) != 0) {
             put_head(t, m->name, m->help,
-                     m->unit == GAUGE ? "gauge" : "counter");
+                     m->unit == COUNT ? "counter" : "gauge");
         }
         for (i = 0; i < n; i++) {
             put_metric(t, m, names[i], &samples[i]);

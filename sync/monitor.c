@@ -297,9 +297,13 @@ int sync_monitor_run(struct sync_monitor *m, int max_ops) {
 
 int sync_monitor_new(int own_thread, uint32_t max_ops,
                      struct sync_monitor **out) {
-    struct sync_monitor *m = sync_alloc(sizeof(*m));
+    struct sync_monitor *m;
 
+    if (out == NULL) {
+        return SYNC_EINVAL;
+    }
     *out = NULL;
+    m = sync_alloc(sizeof(*m));
     if (m == NULL) {
         return SYNC_ENOMEM;
     }

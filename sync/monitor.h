@@ -87,7 +87,8 @@ SYNC_API int sync_monitor_send(struct sync_monitor *m, struct sync_op *op);
 // Until sync_monitor_run() is called, a monitor without a thread is the calling
 // thread's.
 //
-// Return 0; SYNC_ENOMEM; or SYNC_EAGAIN: no thread, or no descriptor.
+// Return 0; SYNC_EINVAL: out is NULL; SYNC_ENOMEM; or SYNC_EAGAIN: no thread, or no
+// descriptor.
 //
 // Owner:   the caller, who calls sync_monitor_free().
 // Threads: any.  Blocks: no.  Locks: none.

@@ -313,7 +313,7 @@ TEST_P(Stats, TextIsAsPrometheusWantsIt) {
     EXPECT_EQ(all.Value("memo_loads_total", label), 2);
     EXPECT_EQ(all.Value("memo_entries", label), 2);
     EXPECT_EQ(all.Value("memo_removed_total", with("cause", "replaced")), 1);
-    EXPECT_DOUBLE_EQ(all.Value("memo_saved_seconds_total", label),
+    EXPECT_DOUBLE_EQ(all.Value("memo_saved_seconds", label),
                      0.500000512);
     EXPECT_EQ(all.Value("memo_load_seconds_count", label), 2);
     EXPECT_DOUBLE_EQ(all.Value("memo_load_seconds_sum", label), 1.000001025);

@@ -50,6 +50,10 @@ bool Readable(int fd) {
     return poll(&p, 1, 0) == 1;
 }
 
+TEST(Monitor, NeedsAPlaceToBePut) {
+    EXPECT_EQ(sync_monitor_new(1, 0, nullptr), SYNC_EINVAL);
+}
+
 TEST(Monitor, CallRunsInItsThreadAndWaitsForTheReply) {
     Monitor m = New(true);
     int state = 0;
