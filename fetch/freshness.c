@@ -65,15 +65,18 @@ static size_t quoted_size(struct piece p) {
 }
 
 // Cut off the next element of a list.  Commas in quotes don't end it; a quote
-// that nothing closes isn't one.
-static struct piece cut_element(struct piece *list) {
+// that nothing closes isn't one, and then none is that comes after it: *unclosed, 0 at
+// first.
+static struct piece cut_element(struct piece *list, int *unclosed) {
     struct piece element = *list;
 
     for (size_t i = 0; i < list->size; i++) {
         struct piece from = {list->data + i, list->size - i};
-        size_t quoted = quoted_size(from);
+        size_t quoted = *unclosed ? 0 : quoted_size(from);
 
-        if (quoted != 0) {
+        if (list->data[i] == '"' && quoted == 0) {
+            *unclosed = 1;
+        } else if (quoted != 0) {
             i += quoted - 1;
         } else if (list->data[i] == ',') {
             element.size = i;
@@ -147,16 +150,20 @@ static void take_directive(struct fetch_said *said, struct piece directive) {
 }
 
 static void take_control(struct fetch_said *said, struct piece list) {
+    int unclosed = 0;
+
     said->has_control = 1;
     while (list.size != 0) {
-        take_directive(said, cut_element(&list));
+        take_directive(said, cut_element(&list, &unclosed));
     }
 }
 
 static void take_vary(struct fetch_said *said, struct piece list) {
+    int unclosed = 0;
+
     // All requests of a fetch are alike in every field that they could vary by.
     while (list.size != 0) {
-        said->varies |= is(cut_element(&list), "*");
+        said->varies |= is(cut_element(&list, &unclosed), "*");
     }
 }
 
@@ -197,7 +204,8 @@ static void take_field(struct fetch_header *h, struct piece name,
         h->date = date_of(value);
         h->has_date = h->date >= 0;
     } else if (is(name, "Age") && !h->has_age) {
-        int64_t age = seconds(cut_element(&value));
+        int unclosed = 0;
+        int64_t age = seconds(cut_element(&value, &unclosed));
 
         h->age_s = age == FETCH_UNSAID ? 0 : age;
         h->has_age = 1;
