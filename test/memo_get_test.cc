@@ -448,7 +448,8 @@ TEST_P(Get, ASleepingReaderHoldsBackItsOwnValueOnly) {
         most = std::max(most, cache.Stats().retired);
     }
     if (OptionsOf(GetParam()).engine == MEMO_ENGINE_LOCK) {
-        EXPECT_LE(most, 500u);
+        // A batch in each shard, and one more for each thread there ever was at once.
+        EXPECT_LE(most, 2000u);
     }
     Await([&] {
         memo_maintain(cache, 0);
