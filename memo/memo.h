@@ -483,7 +483,9 @@ MEMO_API int memo_new(const struct memo_options *options, struct memo **out);
 //          memo_free().
 // Threads: any, while other threads are in any function of the cache.
 // Blocks:  until running loads have ended, or deadline_ns on the cache's clock; and
-//          for destructors.  One called by a destructor waits for no other.
+//          for destructors.  One called by a destructor waits for no other.  What
+//          another thread is just answering, a load having ended, may be answered
+//          a moment later.
 // Locks:   none held while destructors run.
 MEMO_API int memo_close(struct memo *m, int64_t deadline_ns);
 
