@@ -55,12 +55,6 @@ static void unref_ticket(struct memo_ticket *t) {
     }
 }
 
-static void unref_flight(struct memo_load **f) {
-    if (*f != NULL) {
-        memo_flight_unref_(*f);
-    }
-}
-
 static void drop_ticket(struct memo_ticket **t) {
     unref_ticket(*t);
 }
@@ -207,8 +201,8 @@ static void watch(struct memo_ticket *t) {
 // who ends that; the caller has another.  The flight before is held until the load
 // runs: its result may have a destructor that waits for this.
 static unsigned move(struct memo_ticket *t) {
-    SYNC_CLEANUP(unref_flight) struct memo_load *before = NULL;
-    SYNC_CLEANUP(unref_flight) struct memo_load *f = NULL;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *before = NULL;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = NULL;
     unsigned state;
     int started;
 
@@ -254,7 +248,7 @@ static void flight_is_done(struct sync_watcher *w) {
 // Watch the flight; then run its load, if it was started here.  The watcher comes
 // first, so that a load which ends at once finds it.
 static void watch_and_run(struct memo_ticket *t) {
-    SYNC_CLEANUP(unref_flight) struct memo_load *f = t->flight;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = t->flight;
     int started = t->joined_ns == STARTED;
 
     (void)SYNC_ADD(&f->refs, 1);

@@ -138,6 +138,13 @@ struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
                                    const void *key, size_t key_size);
 void memo_flight_unref_(struct memo_load *f);
 
+// The same, of a reference in a variable that may be NULL: for SYNC_CLEANUP.
+SYNC_INLINE void memo_flight_drop_(struct memo_load **f) {
+    if (*f != NULL) {
+        memo_flight_unref_(*f);
+    }
+}
+
 // Whether f is another process's, from before a fork.
 SYNC_INLINE int memo_is_inherited_(const struct memo_load *f) {
     return SYNC_UNLIKELY(f->n_forks != memo_n_forks_());

@@ -240,9 +240,7 @@ static struct memo_load *take_flight(struct memo *m) {
 }
 
 static void end_settling(struct memo_load **f) {
-    if (*f != NULL) {
-        memo_flight_unref_(*f);
-    }
+    memo_flight_drop_(f);
     SYNC_TLS(settling) = 0;
 }
 

@@ -145,12 +145,8 @@ void memo_load_drained_(struct memo *m) {
     wake_closers(m);
 }
 
-static void unref_closed(struct memo_load **f) {
-    memo_flight_unref_(*f);
-}
-
 static void tell_load(struct memo_load **flight) {
-    SYNC_CLEANUP(unref_closed) struct memo_load *f = *flight;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = *flight;
 
     sync_event_set(&f->canceled);  // CALLBACK: of the load
     // The thread of the pool that would come to it may be this one.

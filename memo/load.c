@@ -24,7 +24,6 @@
 //                  read:D  reads of result, error and detached
 //       If wait:C returns 0, read:D sees what end:A wrote.
 
-static void drop_flight(struct memo_load **f);
 static int refresh_and_answer(struct begin_step *begin, struct memo_value *out);
 
 // Whether the caller may go before the load has ended.
@@ -38,7 +37,8 @@ static int may_leave(const struct memo_wait *wait) {
 static int find_or_load(struct memo *m, struct begin_step *begin,
                         const struct memo_wait *wait, struct memo_value *out,
                         int *again) {
-    SYNC_CLEANUP(drop_flight) struct memo_load *f = NULL;
+    // Dropped also when this thread ends inside the load.
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = NULL;
     int error;
 
     begin->hands_over = may_leave(wait);
@@ -70,13 +70,6 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
         error = memo_hand_out_(f, begin->started, out);
     }
     return error;
-}
-
-// Also when this thread ends inside the load.
-static void drop_flight(struct memo_load **f) {
-    if (*f != NULL) {
-        memo_flight_unref_(*f);
-    }
 }
 
 static int get_or_load(struct memo *m, const void *key, size_t key_size,
@@ -244,7 +237,7 @@ int memo_hand_out_(struct memo_load *f, int started, struct memo_value *out) {
 }
 
 void memo_run_refresh_(struct memo_load *f) {
-    SYNC_CLEANUP(drop_flight) struct memo_load *flight = f;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *flight = f;
 
     memo_run_load_(flight, 1);
 }
@@ -357,7 +350,7 @@ static void end_flight(struct memo_load *f, int error) {
 }
 
 int memo_load_finish(struct memo_load *l, int error) {
-    SYNC_CLEANUP(drop_flight) struct memo_load *finished = NULL;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *finished = NULL;
 
     if (l == NULL || error == MEMO_PENDING) {
         return MEMO_EINVAL;

@@ -46,8 +46,8 @@ struct search {
     struct entry *found;
 };
 
-static uint16_t age_of(const struct shard *s, const struct entry *e) {
-    return (uint16_t)(stamp_at(s->policy, s->policy->clock) - stamp_of(e));
+static uint64_t age_of(const struct policy *p, const struct entry *e) {
+    return policy_since(p, p->clock, stamp_of(e));
 }
 
 // The table looks at fewer bits than a name has, so they are compared here.
@@ -58,7 +58,8 @@ static void consider(struct entry *e, void *arg) {
     if (queue_of(e) == find->queue &&
         stamp_in(find->name) == (stamp_of(e) & NAME_STAMP) &&
         name_of(s, e) == find->name &&
-        (find->found == NULL || age_of(s, e) > age_of(s, find->found))) {
+        (find->found == NULL ||
+         age_of(s->policy, e) > age_of(s->policy, find->found))) {
         find->found = e;
     }
 }

@@ -43,25 +43,28 @@
 #define FAR_PART 50
 #define HALF_AFTER 8
 
-void memo_window_init_(struct shard *s) {
-    uint64_t size = policy_percent(memo_policy_capacity_(s), PERCENT_FIRST);
+// So much of the cache, at least 1.
+static uint64_t share(const struct shard *s, unsigned percent) {
+    uint64_t size = policy_percent(memo_policy_capacity_(s), percent);
 
-    s->policy->window.size = size == 0 ? 1 : size;
+    return size == 0 ? 1 : size;
+}
+
+void memo_window_init_(struct shard *s) {
+    s->policy->window.size = share(s, PERCENT_FIRST);
 }
 
 static void widen(struct shard *s, uint64_t by) {
     struct window *w = &s->policy->window;
-    uint64_t most = policy_percent(memo_policy_capacity_(s), PERCENT_MOST);
+    uint64_t most = share(s, PERCENT_MOST);
 
-    most = most == 0 ? 1 : most;
     w->size = w->size + by > most ? most : w->size + by;
 }
 
 static void narrow(struct shard *s, uint64_t by) {
     struct window *w = &s->policy->window;
-    uint64_t least = policy_percent(memo_policy_capacity_(s), PERCENT_LEAST);
+    uint64_t least = share(s, PERCENT_LEAST);
 
-    least = least == 0 ? 1 : least;
     w->size = w->size < least + by ? least : w->size - by;
 }
 

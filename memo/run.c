@@ -53,12 +53,8 @@ int memo_is_to_run_(struct memo_load *f) {
     return SYNC_LOAD(&f->task) == TASK_NONE || memo_take_task_(f);
 }
 
-static void drop_task(struct memo_load **f) {
-    memo_flight_unref_(*f);
-}
-
 static void run_task(void *task) {
-    SYNC_CLEANUP(drop_task) struct memo_load *f = task;
+    SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = task;
 
     if (memo_is_to_run_(f)) {
         run_unless_over(f);
