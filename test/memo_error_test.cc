@@ -410,10 +410,7 @@ TEST_P(Pass, IsRememberedForItsTime) {
 
 TEST_P(Pass, AsynchronousAndBulkWaitersLoadTheirOwn) {
     std::vector<memo_load *> loads;
-    Cache cache(GetParam(), [&](memo_load *l) {
-        loads.push_back(l);
-        return int{MEMO_PENDING};
-    });
+    Cache cache(GetParam(), KeepIn(&loads));
     std::vector<std::string> got;
     auto done = [](void *arg, int e, memo_value *v) {
         EXPECT_EQ(e, 0);
@@ -471,13 +468,7 @@ void CancelUnwanted(memo_options *o) {
 // W2, W3: who loads his own may give that wait up as he might have the first.
 TEST_P(Pass, AWaitForALoadOfItsOwnCanBeCanceled) {
     std::vector<memo_load *> loads;
-    Cache cache(
-        GetParam(),
-        [&](memo_load *l) {
-            loads.push_back(l);
-            return int{MEMO_PENDING};
-        },
-        CancelUnwanted);
+    Cache cache(GetParam(), KeepIn(&loads), CancelUnwanted);
     TicketWait starts(cache), stays(cache), leaves(cache);
 
     ASSERT_EQ(loads.size(), 1u);
@@ -530,10 +521,7 @@ TEST_P(Pass, AWaitCanBeCanceledWhileItBeginsAgain) {
 // W2
 TEST_P(Pass, CancelAndBeginningAgainRaceToOneOutcome) {
     std::vector<memo_load *> loads;
-    Cache cache(GetParam(), [&](memo_load *l) {
-        loads.push_back(l);
-        return int{MEMO_PENDING};
-    });
+    Cache cache(GetParam(), KeepIn(&loads));
 
     for (int i = 0; i < 200; i++) {
         loads.clear();
@@ -657,10 +645,7 @@ TEST_P(Pass, LoadsThatAreAloneAreDetached) {
             std::vector<uint32_t> from;
             Cache cache(
                 GetParam(),
-                [&](memo_load *l) {
-                    loads.push_back(l);
-                    return int{MEMO_PENDING};
-                },
+                KeepIn(&loads),
                 [&](memo_options *o) { o->pass_ttl_ns = pass_ttl_ns; });
             auto done = [](void *arg, int error, memo_value *v) {
                 EXPECT_EQ(error, 0);
@@ -814,13 +799,8 @@ TEST_P(Pass, DropsWhatWasThere) {
 // L2
 TEST_P(Pass, CloseEndsLoadsThatAreAlone) {
     std::vector<memo_load *> loads;
-    Cache cache(
-        GetParam(),
-        [&](memo_load *l) {
-            loads.push_back(l);
-            return int{MEMO_PENDING};
-        },
-        [](memo_options *o) { o->pass_ttl_ns = MEMO_NEVER; });
+    Cache cache(GetParam(), KeepIn(&loads),
+                [](memo_options *o) { o->pass_ttl_ns = MEMO_NEVER; });
     memo_wait at_once = Until(1);
 
     EXPECT_EQ(cache.Get("k", &at_once), Failed(MEMO_ETIMEDOUT));

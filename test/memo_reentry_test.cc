@@ -11,11 +11,11 @@
 #include "memo/memo.h"
 #include "sync/clock.h"
 #include "test/support/cache.h"
-#include "test/support/fake_clock.h"
 #include "test/support/gate.h"
 #include "test/support/keys.h"
 #include "test/support/pending_cache.h"
 #include "test/support/thread.h"
+#include "test/support/timed_cache.h"
 
 namespace {
 
@@ -362,16 +362,13 @@ TEST_P(Reentry, WhatWaitsForDestructorsIsBounded) {
 // L2: close runs every destructor that is left to run, and waits for those that
 // run elsewhere, up to its deadline.
 TEST_P(Reentry, CloseWaitsForDestructors) {
-    FakeClock clock;
-    memo_clock hook = clock.Hook();
     Gate gate, first;
-    Cache cache(
+    TimedCache cache(
         GetParam(),
-        [&](memo_load *l) { return cache.objects.Adopt(l, KeyOf(l)); },
-        [&](memo_options *o) {
-            LetDestructorsWait(o);
-            o->clock = &hook;
-        });
+        [](TimedCache &self, memo_load *l) {
+            return self.objects.Adopt(l, KeyOf(l));
+        },
+        LetDestructorsWait);
     cache.objects.on_destroy = [&](const std::string &key) {
         if (key == "0") {
             first.Open();
@@ -385,7 +382,7 @@ TEST_P(Reentry, CloseWaitsForDestructors) {
     Thread dropper([&] { EXPECT_EQ(cache.Invalidate("0"), 0); });
     first.Wait();
     if (GetParam().engine != MEMO_ENGINE_LOCK) {
-        EXPECT_EQ(memo_close(cache, clock.Now()), MEMO_ETIMEDOUT);
+        EXPECT_EQ(memo_close(cache, cache.clock.Now()), MEMO_ETIMEDOUT);
         EXPECT_EQ(cache.objects.Destroyed(), 299);
     }
     gate.Open();
@@ -397,18 +394,15 @@ TEST_P(Reentry, CloseWaitsForDestructors) {
 
 // L2: and for those that run in a call which helps, for they have fallen behind.
 TEST_P(Reentry, CloseWaitsForDestructorsThatOthersHelpWith) {
-    FakeClock clock;
-    memo_clock hook = clock.Hook();
     Gate gate, worker, help, helping;
     std::atomic<std::thread::id> helper{};
     std::atomic<bool> helped{false};
-    Cache cache(
+    TimedCache cache(
         GetParam(),
-        [&](memo_load *l) { return cache.objects.Adopt(l, KeyOf(l)); },
-        [&](memo_options *o) {
-            LetDestructorsWait(o);
-            o->clock = &hook;
-        });
+        [](TimedCache &self, memo_load *l) {
+            return self.objects.Adopt(l, KeyOf(l));
+        },
+        LetDestructorsWait);
     cache.objects.on_destroy = [&](const std::string &key) {
         if (key == "first") {
             worker.Open();
@@ -440,7 +434,7 @@ TEST_P(Reentry, CloseWaitsForDestructorsThatOthersHelpWith) {
     helping.Wait();
     gate.Open();
     Await([&] { return cache.Stats().retired == 1; });
-    EXPECT_EQ(memo_close(cache, clock.Now()), MEMO_ETIMEDOUT);
+    EXPECT_EQ(memo_close(cache, cache.clock.Now()), MEMO_ETIMEDOUT);
     help.Open();
     EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
     EXPECT_EQ(cache.Stats().retired, 0u);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "memo/memo.h"
 #include "test/support/cache.h"
@@ -18,6 +19,14 @@ inline memo_wait With(struct sync_note *note) {
 }
 inline memo_wait With(uint32_t flags) {
     return {sizeof(memo_wait), 0, nullptr, flags, 0, 0};
+}
+
+// Have loads kept there, for the test to finish.
+inline LoadFunction KeepIn(std::vector<memo_load *> *loads) {
+    return [loads](memo_load *l) {
+        loads->push_back(l);
+        return int{MEMO_PENDING};
+    };
 }
 
 class PendingCache : public Cache {
