@@ -37,10 +37,12 @@
 // The window grows once for so many that left main and were never used.
 #define IDLERS 32
 
-// "By far" is so many times as much, and a part of the cache more.  Each time that
-// the cache has been filled so often, both count half.
+// "By far" is so many times as much, and a part of the cache more; or some entries more,
+// for in a small cache that part is less than the few ghosts that are mistaken for
+// others.  Each time that the cache has been filled so often, both count half.
 #define FAR 2
 #define FAR_PART 50
+#define FAR_ENTRIES 4
 #define HALF_AFTER 8
 
 // So much of the cache, at least 1.
@@ -90,23 +92,26 @@ static int is_near(const struct shard *s, uint64_t age, uint64_t reach) {
            reach + policy_percent(memo_policy_capacity_(s), MARGIN_PERCENT);
 }
 
-static int one_queue_is_better(struct shard *s) {
+// Now that something of that size has come back.
+static int one_queue_is_better(struct shard *s, uint64_t size) {
     struct policy *p = s->policy;
     struct window *w = &p->window;
     double all = (double)memo_policy_capacity_(s);
+    double some = (double)size * FAR_ENTRIES;
+    double far = all / FAR_PART > some ? all / FAR_PART : some;
 
     if ((double)(p->clock - w->halved_at) > HALF_AFTER * all) {
         w->halved_at = p->clock;
         w->forgone /= 2;
         w->earned /= 2;
     }
-    return p->values == NULL && w->forgone > FAR * w->earned + all / FAR_PART;
+    return p->values == NULL && w->forgone > FAR * w->earned + far;
 }
 
 void memo_window_see_ghost_(struct shard *s, uint64_t age, uint64_t size) {
     if (age <= memo_policy_capacity_(s)) {
         s->policy->window.forgone += (double)size;
-        if (one_queue_is_better(s)) {
+        if (one_queue_is_better(s, size)) {
             widen(s, size * TREND_MOST);
         }
     }

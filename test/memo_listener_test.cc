@@ -129,9 +129,12 @@ TEST_P(Listener, IsToldOfEviction) {
     for (int i = 0; i < 100; i++) {
         cache.Get(Key(i));
     }
-    std::vector<Told> all = ear.Await(90);
-    EXPECT_EQ(all.size(), 90u);
-    EXPECT_EQ(cache.Stats().evictions, 90u);
+    // Seldom a few more go than must: a key may be mistaken for one that comes back.
+    size_t evictions = cache.Stats().evictions;
+    EXPECT_GE(evictions, 90u);
+    std::vector<Told> all = ear.Await(evictions);
+    EXPECT_EQ(all.size(), evictions);
+    EXPECT_EQ(cache.Stats().entries, 100 - evictions);
     std::set<std::string> keys;
     for (const Told &told : all) {
         EXPECT_EQ(told.cause, MEMO_EVICTED);
@@ -139,7 +142,7 @@ TEST_P(Listener, IsToldOfEviction) {
         keys.insert(told.key);
         EXPECT_EQ(cache.Peek(told.key), Failed(MEMO_ENOENT));
     }
-    EXPECT_EQ(keys.size(), 90u);
+    EXPECT_EQ(keys.size(), evictions);
 }
 
 // By a tag, or by a key that it was made from, whoever finds out.
