@@ -121,8 +121,8 @@ static uint16_t now(const struct policy *p) {
     return stamp_at(p, p->clock);
 }
 
-static void move(struct shard *s, struct entry *e,
-                 struct place_in_queue place) {
+static void requeue(struct shard *s, struct entry *e,
+                    struct place_in_queue place) {
     memo_policy_unlink_(s, e);
     memo_policy_push_(s, e, place);
 }
@@ -192,7 +192,7 @@ static void age_window(struct shard *s) {
            young->size > policy_percent(policy_window_size(s->policy), YOUNG_PERCENT)) {
         struct entry *e = memo_policy_oldest_(s, QUEUE_YOUNG);
         struct place_in_queue old = {QUEUE_OLD, stamp_of(e), 0, 0};
-        move(s, e, old);
+        requeue(s, e, old);
     }
 }
 
@@ -229,7 +229,7 @@ static void admit_to_main(struct shard *s, struct entry *e, uint64_t flags,
                           double uses) {
     struct place_in_queue place = {QUEUE_MAIN, now(s->policy), flags, uses};
 
-    move(s, e, place);
+    requeue(s, e, place);
     trim_main(s);
 }
 

@@ -117,7 +117,7 @@ uint64_t memo_policy_count_names_(struct shard *s, enum queue_name name) {
     return c.all == q->names.n ? c.standing : 0;
 }
 
-static void enqueue(struct shard *s, struct entry *e, enum queue_name name) {
+static void push_name(struct shard *s, struct entry *e, enum queue_name name) {
     struct policy *p = s->policy;
     struct queue *q = &p->queue[name];
     struct standing in = {s, name};
@@ -159,7 +159,7 @@ void memo_policy_push_used_(struct shard *s, struct entry *e,
     if (place->name == QUEUE_MAIN && p->values != NULL) {
         memo_policy_push_valued_(s, e, place->uses);
     } else {
-        enqueue(s, e, place->name);
+        push_name(s, e, place->name);
     }
     q->n++;
     q->size += memo_policy_size_of_(s, e);

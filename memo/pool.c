@@ -109,7 +109,7 @@ static void replace_thread(struct pool **p) {
     }
 }
 
-static void *work(void *arg) {
+static void *work_in_pool(void *arg) {
     SYNC_CLEANUP(replace_thread) struct pool *p = arg;
     struct task *t;
 
@@ -127,14 +127,14 @@ static void *work(void *arg) {
 
 static void *work_detached(void *arg) {
     SYNC_TLS(is_detached) = 1;
-    return work(arg);
+    return work_in_pool(arg);
 }
 
 // Start the threads.  Return 0 or MEMO_ENOMEM: not all have started.
 static int start_threads(struct pool *p) {
     for (; p->n_threads < p->n_wanted; p->n_threads++) {
         (void)SYNC_ADD(&p->refs, 1);
-        if (sync_thread_start(&p->thread[p->n_threads], work, p) != 0) {
+        if (sync_thread_start(&p->thread[p->n_threads], work_in_pool, p) != 0) {
             (void)SYNC_SUB(&p->refs, 1);
             return MEMO_ENOMEM;
         }

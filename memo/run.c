@@ -78,14 +78,14 @@ struct left {
     struct entry *garbage;
 };
 
-static void do_what_is_left(struct left *left) {
+static void do_left(struct left *left) {
     memo_do_rest_(left->shard, left->garbage);  // CALLBACK
 }
 
 // LIFETIME: the caller's reference keeps f, and its shard, until what is left is done.
 void memo_run_load_(struct memo_load *f, int may_hand_over) {
     const struct memo_executor *x = &f->shard->memo->executor;
-    SYNC_CLEANUP(do_what_is_left) struct left left = {f->shard, f->left};
+    SYNC_CLEANUP(do_left) struct left left = {f->shard, f->left};
 
     f->left = NULL;
     // Not from inside a load: the executor's threads may all be waiting so.

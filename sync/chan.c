@@ -105,7 +105,7 @@ static void *slot(struct sync_chan *c, size_t i) {
     return c->buffer + (c->first + i) % c->capacity * c->elem_size;
 }
 
-static int claim(struct sync_selector *s, uint32_t chosen) {
+static int choose(struct sync_selector *s, uint32_t chosen) {
     uint32_t nobody = 0;
 
     // ORDER(claim) claim:A
@@ -140,7 +140,7 @@ static struct sync_select_case *pop_claimed(struct sync_list *list) {
         struct sync_select_case *w =
             SYNC_CONTAINER(link, struct sync_select_case, link);
 
-        if (claim(w->selector, (uint32_t)(w - w->selector->cases) + 1)) {
+        if (choose(w->selector, (uint32_t)(w - w->selector->cases) + 1)) {
             delist_those_of(w->selector, w->chan);
             return w;
         }
@@ -316,7 +316,7 @@ static int await_case(struct sync_selector *s, int64_t deadline_ns,
     int error = sync_event_wait(&s->done, deadline_ns, note);
     uint32_t chosen;
 
-    if (error != SYNC_OK && !claim(s, SELECT_GIVEN_UP)) {
+    if (error != SYNC_OK && !choose(s, SELECT_GIVEN_UP)) {
         error = sync_event_wait(&s->done, SYNC_NEVER, NULL);
     }
     chosen = SYNC_LOAD(&s->chosen) - 1;

@@ -50,8 +50,8 @@ int sync_waitgroup_done(struct sync_waitgroup *wg) {
 }
 
 // Put w on the list and return 1; or 0, if there is nothing to wait for.
-static int join(struct sync_waitgroup *wg, struct group_waiter *w,
-                uint32_t *round) {
+static int join_round(struct sync_waitgroup *wg, struct group_waiter *w,
+                      uint32_t *round) {
     int must_wait;
 
     sync_mutex_lock(&wg->mu);
@@ -84,7 +84,7 @@ int sync_waitgroup_wait(struct sync_waitgroup *wg, int64_t deadline_ns,
     uint32_t round;
     int error;
 
-    if (!join(wg, &w, &round)) {
+    if (!join_round(wg, &w, &round)) {
         return SYNC_OK;
     }
     error = sync_event_wait(&w.over, deadline_ns, note);
