@@ -32,12 +32,15 @@ static int link_to_key_now(struct memo_load *f, struct source_name name) {
                           : memo_link_to_(f, source, memo_source_clock_(m));
 }
 
-// Take over the links of e, whose sources it keeps.
+// Take over the links of e, whose sources it keeps, and its other restrictions.
 static int link_as(struct memo_load *f, const struct entry *e) {
     const struct links *links;
     int64_t until;
     size_t i;
 
+    if (SYNC_LOAD(&e->word) & ENTRY_PASSED) {
+        f->pass = 1;
+    }
     if (f->shard->memo->timing != TIMING_NONE) {
         until = memo_best_before_(f->shard->memo, e);
         f->until_ns = until < f->until_ns ? until : f->until_ns;

@@ -201,6 +201,10 @@ void memo_end_owned_(struct shard *s, void *end_step) {
     f->outdated = is_outdated(f);
     f->detached = f->state == FLIGHT_DETACHED || f->outdated;
     f->passed = end->entry != NULL && f->pass;  // whether it is detached or not
+    if (f->passed) {
+        SYNC_STORE(&end->entry->word,
+                   SYNC_LOAD(&end->entry->word) | ENTRY_PASSED);
+    }
     f->result = end->entry;
     f->error = end->error;
     if (f->state == FLIGHT_ATTACHED && f->outdated) {

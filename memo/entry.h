@@ -94,7 +94,8 @@ struct entry_prefix {
 #define ENTRY_TIMED (UINT64_C(1) << 48)    // as in all of this cache
 #define ENTRY_KIND_SHIFT 49                // enum entry_kind
 #define ENTRY_KIND (UINT64_C(3) << ENTRY_KIND_SHIFT)
-#define ENTRY_NONE (UINT64_C(1) << 51)     // in no entry: see shard.stamp
+#define ENTRY_NONE (UINT64_C(1) << 51)     // in none that is resident: see shard.stamp
+#define ENTRY_PASSED ENTRY_NONE            // never resident: it is for one caller
 #define ENTRY_LINKED (UINT64_C(1) << 52)   // has links: see link.h
 #define ENTRY_GENERATION_SHIFT 53
 #define ENTRY_GENERATION (UINT64_C(0x7ff) << ENTRY_GENERATION_SHIFT)

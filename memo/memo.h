@@ -830,7 +830,8 @@ MEMO_API int memo_load_not_modified(struct memo_load *l);
 
 // Say that the value, which is given as usual, is for who started this load, and
 // isn't to be kept.  Those who joined load for themselves, in parallel, and so
-// does everybody for pass_ttl_ns.  Return 0, MEMO_EINVAL or MEMO_EALREADY.
+// does everybody for pass_ttl_ns.  So it is with what is made from that value, if the
+// cache knows: see memo_load_depend().  Return 0, MEMO_EINVAL or MEMO_EALREADY.
 //
 // Threads: one at a time.  Blocks: no.  Locks: none.
 MEMO_API int memo_load_pass(struct memo_load *l);

@@ -621,6 +621,40 @@ TEST_P(DependAuto, BulkLoads) {
     EXPECT_EQ(cache.Peek("b"), Failed(MEMO_ENOENT));
 }
 
+// C4: what is for one caller alone doesn't reach others inside of something else.
+TEST_P(DependAuto, WhatIsMadeFromPassIsForItsCallerToo) {
+    for (bool is_timed : {false, true}) {
+        for (unsigned flags : {0u, MEMO_DEPEND_AUTO}) {
+            std::atomic<int> made{0};
+            Cache cache(
+                GetParam(),
+                [&](memo_load *l) {
+                    Value v;
+                    if (KeyOf(l) == "own") {
+                        EXPECT_EQ(memo_load_pass(l), 0);
+                        return Return(l, std::to_string(++made));
+                    }
+                    if (flags == 0) {
+                        EXPECT_EQ(memo_load_get(l, "own", 3, nullptr, v.out()),
+                                  0);
+                    } else {
+                        EXPECT_EQ(memo_get(cache, "own", 3, v.out()), 0);
+                    }
+                    return Return(l, "from " + v.Bytes());
+                },
+                [&](memo_options *options) {
+                    options->flags |= flags;
+                    options->ttl_ns = is_timed ? 1000 * kSecond : 0;
+                });
+
+            EXPECT_EQ(cache.Get("a"), Loaded("from 1"));
+            EXPECT_EQ(cache.Peek("a"), Failed(MEMO_ENOENT));
+            EXPECT_EQ(cache.Get("a"), Loaded("from 2"));
+            EXPECT_EQ(cache.Stats().passes, 4u);
+        }
+    }
+}
+
 // What is got outside of loads, or from another cache, means nothing.
 TEST_P(DependAuto, OnlyOnTheSameCache) {
     Cache other(GetParam(), LoadInBrackets, kAuto);
