@@ -45,6 +45,9 @@
 //   - What threads that the child doesn't have were holding stays allocated, and
 //     notes that they waited on must not be notified.
 //
+// No function here is a point at which a thread may be cancelled (pthread_cancel),
+// unless a user's function that it calls is one.
+//
 // Each function below says whose the memory is (Owner), who may call it from
 // where (Threads), what it waits for (Blocks), and what is locked while a
 // user's function runs (Locks).

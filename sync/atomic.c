@@ -94,7 +94,12 @@ int sync_thread_start(struct sync_thread *t, void *(*fn)(void *), void *arg) {
 
 void *sync_thread_join(struct sync_thread *t) {
     void *result = NULL;
-    pthread_join((pthread_t)t->handle, &result);
+    int cancellable;
+
+    // pthread_join() alone would be a point at which this thread may be cancelled.
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
+    (void)pthread_join((pthread_t)t->handle, &result);
+    (void)pthread_setcancelstate(cancellable, NULL);
     return result;
 }
 

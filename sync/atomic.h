@@ -15,6 +15,9 @@
 //   _SC      both, and a full barrier
 // There are no bare fences: ThreadSanitizer doesn't understand them.  When the
 // value of a failed compare-and-swap is used, take one with _ACQ.
+//
+// No function of sync/ is a point at which a thread may be cancelled
+// (pthread_cancel): it would leave locked what it had locked.
 #ifndef MEMO_SYNC_ATOMIC_H_
 #define MEMO_SYNC_ATOMIC_H_
 

@@ -5,13 +5,17 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sync/atomic.h"
 #include "sync/clock.h"
 #include "sync/error.h"
 #include "sync/fault.h"
+
+// The system is called by syscall() where the function of its name is a point at
+// which a thread may be cancelled: who calls these may hold locks, or be half way
+// in.
 
 // The scheduler brings its own of what must be the same in every execution.
 #ifndef SYNC_SCHED
@@ -57,31 +61,31 @@ void sync_bell_ring(int fd) {
     uint64_t one = 1;
 
     // It fails only if it rings 2^64 - 2 times already, or on a signal.
-    while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+    while (syscall(SYS_write, fd, &one, sizeof(one)) < 0 && errno == EINTR) {
     }
 }
 
 void sync_bell_hush(int fd) {
     uint64_t count;
 
-    while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR) {
+    while (syscall(SYS_read, fd, &count, sizeof(count)) < 0 && errno == EINTR) {
     }
 }
 
 void sync_bell_free(int fd) {
-    (void)close(fd);
+    (void)syscall(SYS_close, fd);
 }
 
 int sync_bell_renew(int fd) {
     int fresh = sync_bell_new();
 
     if (fresh < 0) {
-        (void)close(fd);  // which makes room for one
+        sync_bell_free(fd);  // which makes room for one
         fresh = sync_bell_new();
     }
     if (fresh >= 0 && fresh != fd) {
         int renewed = dup3(fresh, fd, O_CLOEXEC);
-        (void)close(fresh);
+        sync_bell_free(fresh);
         fresh = renewed;
     }
     return fresh;
@@ -106,7 +110,7 @@ void sync_random(void *p, size_t size) {
     size_t i = 0;
 
     while (i < size) {
-        ssize_t n = getrandom(bytes + i, size - i, 0);
+        long n = syscall(SYS_getrandom, bytes + i, size - i, 0);
         if (n > 0) {
             i += (size_t)n;
         } else if (n < 0 && errno == EINTR) {

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -23,20 +24,21 @@
 // ORDER: none; whoever finds it unknown finds it out himself.
 static SYNC_GLOBAL SYNC_ATOMIC(int64_t) longest;
 
-// Whether the kernel makes its clock from the ticks.
+// Whether the kernel makes its clock from the ticks.  (syscall(): a thread must not
+// be cancelled here, see machine.c.)
 static int is_clocksource(void) {
     static const char path[] =
         "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     char name[32];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    long n;
 
     if (fd < 0) {
         return 0;
     }
-    n = read(fd, name, sizeof(name));
-    (void)close(fd);
-    return n == (ssize_t)strlen(CLOCKSOURCE) &&
+    n = syscall(SYS_read, fd, name, sizeof(name));
+    (void)syscall(SYS_close, fd);
+    return n == (long)strlen(CLOCKSOURCE) &&
            memcmp(name, CLOCKSOURCE, (size_t)n) == 0;
 }
 

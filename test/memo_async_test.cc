@@ -377,6 +377,46 @@ TEST_P(Async, AQueueWorksInALibuvLoop) {
     memo_queue_free(state.queue);
 }
 
+// A thread that is to be cancelled isn't while it has a lock, or is half way in.
+TEST_P(Async, NoCallIsACancellationPoint) {
+    Cache cache(GetParam());
+    memo_queue *queue;
+    memo_completion c = {};
+    int calls = 0;
+
+    ASSERT_EQ(memo_queue_new(&queue), 0);
+    {
+        Thread canceled([&] {
+            pthread_cancel(pthread_self());
+            EXPECT_EQ(cache.Put("k", "v"), 0);
+            calls++;
+            EXPECT_EQ(memo_get_queued(cache, "k", 1, nullptr, queue, nullptr,
+                                      nullptr),
+                      0);
+            calls++;
+            EXPECT_EQ(memo_queue_next(queue, &c), 0);
+            memo_release(&c.value);
+            calls++;
+        });
+    }
+    ASSERT_EQ(calls, 3);  // else the queue is locked
+    memo_queue_free(queue);
+}
+
+TEST_P(Async, ClosingIsNoCancellationPoint) {
+    Cache cache(GetParam());
+    bool closed = false;
+
+    {
+        Thread canceled([&] {
+            pthread_cancel(pthread_self());
+            EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+            closed = true;
+        });
+    }
+    EXPECT_TRUE(closed);
+}
+
 TEST_P(Async, AFreedQueueReleasesWhatStillComes) {
     Held held;
     Cache cache(GetParam(), held.Function());

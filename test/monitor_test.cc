@@ -246,6 +246,39 @@ TEST(Monitor, LoopServesOtherThreads) {
     EXPECT_EQ(n, 400);
 }
 
+// What was counted as queued is queued, or the loop would look for it for ever.
+TEST(Monitor, ASenderIsNotCancelledHalfWay) {
+    Monitor m = New(false);
+    int ran = 0;
+    bool sent = false;
+    Op op([&](Op *) { ran++; }, false);
+    Thread sender([&] {
+        pthread_cancel(pthread_self());
+        EXPECT_EQ(sync_monitor_send(m.get(), &op), SYNC_OK);
+        sent = true;
+    });
+    sender.Join();
+    EXPECT_TRUE(sent);
+    EXPECT_TRUE(Readable(sync_monitor_fd(m.get())));
+    EXPECT_EQ(sync_monitor_run(m.get(), 2), 1);
+    EXPECT_EQ(ran, 1);
+    if (ran == 0) {
+        (void)m.release();  // which can't be freed
+    }
+}
+
+TEST(Monitor, ACloserIsNotCancelledHalfWay) {
+    Monitor m = New(true);
+    bool closed = false;
+    Thread closer([&] {
+        pthread_cancel(pthread_self());
+        sync_monitor_close(m.get());
+        closed = true;
+    });
+    closer.Join();
+    EXPECT_TRUE(closed);
+}
+
 TEST(Monitor, LoopIsClosedWhileOthersWait) {
     Monitor m = New(false);
     Thread caller([&] {
