@@ -76,6 +76,20 @@ void sync_bell_free(int fd) {
     (void)syscall(SYS_close, fd);
 }
 
+// Give the bell the number of another descriptor, in its place, or close both.
+static int renumber(int bell, int fd) {
+    int renewed;
+
+    do {
+        renewed = dup3(bell, fd, O_CLOEXEC);
+    } while (renewed < 0 && errno == EINTR);
+    if (renewed < 0) {
+        sync_bell_free(fd);
+    }
+    sync_bell_free(bell);
+    return renewed;
+}
+
 int sync_bell_renew(int fd) {
     int fresh = sync_bell_new();
 
@@ -83,12 +97,10 @@ int sync_bell_renew(int fd) {
         sync_bell_free(fd);  // which makes room for one
         fresh = sync_bell_new();
     }
-    if (fresh >= 0 && fresh != fd) {
-        int renewed = dup3(fresh, fd, O_CLOEXEC);
-        sync_bell_free(fresh);
-        fresh = renewed;
+    if (fresh < 0) {
+        return -1;
     }
-    return fresh;
+    return fresh == fd ? fd : renumber(fresh, fd);
 }
 
 #ifndef SYNC_SCHED
