@@ -51,7 +51,7 @@ int sync_waitgroup_done(struct sync_waitgroup *wg) {
 
 // Put w on the list and return 1; or 0, if there is nothing to wait for.
 static int join_round(struct sync_waitgroup *wg, struct group_waiter *w,
-                      uint32_t *round) {
+                      uint64_t *round) {
     int must_wait;
 
     sync_mutex_lock(&wg->mu);
@@ -66,7 +66,7 @@ static int join_round(struct sync_waitgroup *wg, struct group_waiter *w,
 
 // Take w off the list and return 1; or 0, if its round is over.
 static int leave(struct sync_waitgroup *wg, struct group_waiter *w,
-                 uint32_t round) {
+                 uint64_t round) {
     int in_time;
 
     sync_mutex_lock(&wg->mu);
@@ -81,7 +81,7 @@ static int leave(struct sync_waitgroup *wg, struct group_waiter *w,
 int sync_waitgroup_wait(struct sync_waitgroup *wg, int64_t deadline_ns,
                         struct sync_note *note) {
     struct group_waiter w = {.over = SYNC_EVENT_INIT};
-    uint32_t round;
+    uint64_t round;
     int error;
 
     if (!join_round(wg, &w, &round)) {

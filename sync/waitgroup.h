@@ -31,7 +31,7 @@ struct sync_waitgroup {
     // Guarded by mu.
     struct sync_mutex mu;
     uint32_t count;
-    uint32_t round;            // how often the count has come to zero
+    uint64_t round;            // how often the count has come to zero
     struct sync_list waiters;  // those who wait for the end of this round
 };
 

@@ -63,6 +63,17 @@ static void wait_in_time(void *arg, int id) {
     }
 }
 
+// The same, and meanwhile so many rounds go by that 32 bits don't tell the last
+// from the first.
+static void wait_while_rounds_pass(void *arg, int id) {
+    if (id == 0) {
+        sync_mutex_lock(&wg->mu);
+        wg->round += UINT32_MAX;
+        sync_mutex_unlock(&wg->mu);
+    }
+    wait_in_time(arg, id);
+}
+
 static int one = 1, two = 2;
 
 SCHED_CASES(
@@ -71,6 +82,9 @@ SCHED_CASES(
      {3, setup, wait_and_free, NULL, &two},
      {.mode = SCHED_ALL, .max_executions = 300000}},
     {"WaitInTime", {2, setup, wait_in_time, NULL, &one}, {.mode = SCHED_ALL}},
+    {"WaitWhileRoundsPass",
+     {2, setup, wait_while_rounds_pass, NULL, &one},
+     {.mode = SCHED_ALL}},
     {"TwoWaitInTime",
      {3, setup, wait_in_time, NULL, &one},
      {.mode = SCHED_ALL, .max_executions = 300000}});
