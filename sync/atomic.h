@@ -151,7 +151,7 @@ extern "C" {
 //     static SYNC_GLOBAL sync_atomic_u32 n_records;
 #define SYNC_GLOBAL
 
-// How often to look again before sleeping: n, but once on the scheduler, where
+// How often to look again before sleeping: n, but never on the scheduler, where
 // a second look without a change in between can't tell anything new.
 #define SYNC_SPINS(n) (n)
 

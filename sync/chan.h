@@ -15,7 +15,10 @@
 //         {.chan = c, .recv = &n},                 // case n = <-c:
 //         {.chan = d, .send = &one},               // case d <- one:
 //     };
-//     switch (sync_chan_select(cases, 2, SYNC_NEVER, NULL)) { case 0: ...
+//     switch (sync_chan_select(cases, 2, SYNC_NEVER, NULL)) {
+//         case 0: ...                              //     n was received
+//         case 1: ...                              //     one was sent
+//     }                                            // }
 //
 // Where Go panics, these return an error: sending on a closed channel, closing
 // it twice, closing no channel.  As in Go no channel (NULL) is never ready; but
@@ -41,7 +44,7 @@ struct sync_chan;
 struct sync_note;      // a cancellation, see sync/note.h
 struct sync_selector;  // private
 
-// What is a deadline in the past: a select with a default case.
+// A deadline in the past: don't wait, as a select with a default case doesn't.
 #define SYNC_NOW ((int64_t)0)
 
 // One communication that a select may choose, in the caller's memory.  What the
@@ -53,9 +56,9 @@ struct sync_select_case {
     // Set if this case is chosen: 0, or SYNC_ECLOSED.
     int error;
 
-    // Private.
-    uint32_t place;  // the place-th case to be locked, and
-    uint32_t draw;   // the one to be tried, are those of these numbers
+    // Private.  Those of cases[i] say which case is the ith
+    uint32_t place;  // to have its channel locked
+    uint32_t draw;   // to be tried
     struct sync_link link;
     struct sync_selector *selector;
 };

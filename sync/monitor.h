@@ -114,8 +114,7 @@ SYNC_API void sync_monitor_close(struct sync_monitor *m);
 // Close and free.  NULL is allowed.
 //
 // Threads: any but the monitor's own; no other call may be in progress or
-// follow,
-//          but for calls that have been answered.
+//          follow, but for calls that have been answered.
 SYNC_API void sync_monitor_free(struct sync_monitor *m);
 
 // In the child of a fork: close m, whose thread and whose senders are in the

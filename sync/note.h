@@ -44,8 +44,7 @@ SYNC_API struct sync_note *sync_note_new(struct sync_note *parent,
 //
 // Owner:   n is no longer the caller's.
 // Threads: any, but calls on n other than waits that have begun, and the
-// unwatch
-//          of what was watched, must be over.
+//          unwatch of what was watched, must be over.
 // Blocks:  no.
 // Locks:   none.
 SYNC_API void sync_note_free(struct sync_note *n);
@@ -56,8 +55,8 @@ SYNC_API void sync_note_free(struct sync_note *n);
 //
 // Owner:   watchers go back to their owners, see sync_note_unwatch().
 // Threads: any.
-// Blocks:  no, except for what watchers do.  Uses stack in proportion to the
-//          depth of the tree below n.
+// Blocks:  no, except for what watchers do.  However deep the tree below n is,
+//          no more stack is used.
 // Locks:   none while a watcher is called.
 SYNC_API void sync_note_notify(struct sync_note *n);
 

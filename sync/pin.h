@@ -131,8 +131,8 @@ SYNC_API uint32_t sync_pin_records(void);
 
 // ---- tallies: counting without a shared write
 //
-// A tally is a counter of which each thread has a part of its own, in the line
-// behind its slots.
+// A tally is a counter of which each thread has a part of its own, behind its
+// slots.
 
 // Return a tally that counts from 0; or SYNC_TALLY_NONE if all are in use.  Give
 // it back when nobody counts with it any more.

@@ -1,9 +1,9 @@
 // waitgroup: wait until a number of things have been done.
 //
 //     sync_waitgroup_add(&wg, 2);
-//     start(worker, &wg);             // each ends with
-//     sync_waitgroup_done(&wg) start(worker, &wg); sync_waitgroup_wait(&wg,
-//     SYNC_NEVER, NULL);
+//     start(worker, &wg);     // each ends with sync_waitgroup_done(&wg)
+//     start(worker, &wg);
+//     sync_waitgroup_wait(&wg, SYNC_NEVER, NULL);
 //
 // Add before starting what is to be waited for, not inside it: a wait that
 // finds a count of zero doesn't wait.  After the count has come to zero the
