@@ -64,14 +64,15 @@ SYNC_INLINE int is_fresh_now(struct memo *m, struct taking *t,
 SYNC_INLINE int take_hit(struct memo *m, const struct memo_bytes *key,
                          const struct probe *p, struct taking *t,
                          struct memo_value *out) {
-    struct entry *e = (struct entry *)(uintptr_t)(p->word >> 16);
     sync_pin_slot *pin = t->pin;
+    struct entry *e;
     uint64_t flags;
 
     if (SYNC_UNLIKELY(p->slot == NULL) || SYNC_UNLIKELY(pin == t->pins_end)) {
         return 0;
     }
     t->pin++;
+    e = (struct entry *)(uintptr_t)(p->word >> 16);
     if (SYNC_UNLIKELY(!sync_pin_at(pin, e))) {
         return 0;
     }

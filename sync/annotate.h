@@ -33,8 +33,9 @@
 #if defined(__GNUC__)
 #define SYNC_API __attribute__((visibility("default")))
 // Before a local variable: call fn(&variable) when it goes out of scope, also
-// by the end of the thread or an exception (-fexceptions).
-#define SYNC_CLEANUP(fn) __attribute__((cleanup(fn)))
+// by the end of the thread or an exception (-fexceptions).  (That is a use of the
+// variable, but not to clang.)
+#define SYNC_CLEANUP(fn) __attribute__((cleanup(fn), unused))
 #define SYNC_COLD __attribute__((cold, noinline))
 // A thread-local variable that needs no call to be found in a shared library
 // either, which must then not need much of what a process has for them.

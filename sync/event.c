@@ -230,7 +230,7 @@ int sync_event_wait(struct sync_event *e, int64_t deadline_ns,
 }
 
 // LIFETIME: noted waiters are on stacks that the child gives to other threads.
-void sync_event_forked(struct sync_event *e) {
+SYNC_NO_LOCK_CHECK void sync_event_forked(struct sync_event *e) {
     struct sync_list kept = {NULL};
     struct sync_link *link;
 

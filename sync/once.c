@@ -44,7 +44,7 @@ static void end_run(struct once_run *run) {
 }
 
 static void run_once(struct sync_once *o, void (*fn)(void *), void *arg) {
-    __attribute__((cleanup(end_run))) struct once_run run = {o, ONCE_TODO};
+    SYNC_CLEANUP(end_run) struct once_run run = {o, ONCE_TODO};
 
     fn(arg);  // CALLBACK: nothing is locked
     run.outcome = ONCE_DONE;
