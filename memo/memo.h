@@ -45,6 +45,11 @@
 //   - What threads that the child doesn't have were holding stays allocated, and
 //     notes that they waited on must not be notified.
 //
+// Hits rely on membarrier(2), if the system has it when the first cache is made; else
+// they are a little dearer.  A sandbox that forbids it is best entered before that:
+// a thread that enters it later can't see any more what others hold, and leaves what
+// went from the cache in memory (memo_stats.retired), for threads that can.
+//
 // No function here is a point at which a thread may be cancelled (pthread_cancel),
 // unless a user's function that it calls is one.
 //

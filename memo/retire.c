@@ -168,10 +168,10 @@ int memo_leaves_garbage_owned_(struct shard *s) {
 }
 
 // Examine the n retired entries from the given one on, RECLAIM_BATCH at most, and
-// keep those that are pinned at the end of the first few that were kept before.
-// Return how many are kept now.
-static uint64_t reclaim_batch(struct shard *s, uint64_t from, uint64_t n,
-                              uint64_t kept) {
+// keep those that are pinned at the end of the first few that were kept before:
+// *kept.  Return 0 if it can't be seen which are.
+static int reclaim_batch(struct shard *s, uint64_t from, uint64_t n,
+                         uint64_t *kept) {
     struct retired_batch b;
     uint64_t k;
     unsigned i;
@@ -180,27 +180,40 @@ static uint64_t reclaim_batch(struct shard *s, uint64_t from, uint64_t n,
     for (k = from; k < from + n; k++) {
         b.entry[batch_slot(&b, s->retired[k])] = s->retired[k];
     }
-    sync_pin_scan(see_pin, &b);
+    if (!sync_pin_scan(see_pin, &b)) {
+        return 0;
+    }
     for (i = 0; i < BATCH_SLOTS; i++) {
         if (b.entry[i] != NULL && b.pinned[i]) {
-            s->retired[kept++] = b.entry[i];
+            s->retired[(*kept)++] = b.entry[i];
         } else if (b.entry[i] != NULL) {
             reclaim(s, b.entry[i]);
         }
+    }
+    return 1;
+}
+
+// The retired entries from the given one on stay, whether or not they are pinned.
+static uint64_t keep_from(struct shard *s, uint64_t from, uint64_t kept) {
+    while (from < s->n_retired) {
+        s->retired[kept++] = s->retired[from++];
     }
     return kept;
 }
 
 void memo_reclaim_owned_(struct shard *s, void *unused) {
-    uint64_t from, n, kept = 0;
+    uint64_t from = 0, n, kept = 0;
 
     (void)unused;
-    for (from = 0; from < s->n_retired; from += n) {
+    while (from < s->n_retired) {
         n = s->n_retired - from < RECLAIM_BATCH ? s->n_retired - from
                                                 : RECLAIM_BATCH;
-        kept = reclaim_batch(s, from, n, kept);
+        if (!reclaim_batch(s, from, n, &kept)) {
+            break;
+        }
+        from += n;
     }
-    s->n_retired = kept;
+    s->n_retired = keep_from(s, from, kept);
     // With many threads a scan is dear, so let more come together.
     s->reclaim_at = s->n_retired + RECLAIM_BATCH + sync_pin_records();
     s->reclaim_bytes_at = s->retired_bytes + RECLAIM_BYTES;

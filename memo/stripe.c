@@ -29,7 +29,7 @@ static struct sources *make_sources(struct memo *m) {
         memo_dealloc_(m, all, sizeof(*all));
         return others;
     }
-    sync_heavy_fence();  // ORDER(first) made:A
+    (void)sync_heavy_fence();  // ORDER(first) made:A
     return all;
 }
 

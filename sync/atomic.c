@@ -22,38 +22,49 @@ _Static_assert(sizeof(pthread_t) <= sizeof(uintptr_t), "sync_thread.handle");
 
 enum { FENCE_UNKNOWN, FENCE_HEAVY, FENCE_NONE };
 
-// Atomic.  Set by whoever asks first; all find the same.
+// Atomic.  Set once, by one of those who ask first: what another finds may differ,
+// for a sandbox may be a thread's own.
 static sync_atomic_u32 fence_kind;
 
 static int membarrier(int command) {
     return (int)syscall(SYS_membarrier, command, 0, 0);
 }
 
+static uint32_t find_fence_kind(void) {
+    uint32_t was = FENCE_UNKNOWN;
+    int error = SYNC_TSAN || sync_fault_() ||
+                membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    uint32_t kind = error ? FENCE_NONE : FENCE_HEAVY;
+
+    return SYNC_CAS(&fence_kind, &was, kind) ? kind : was;
+}
+
 int sync_heavy_fence_available(void) {
     uint32_t kind = SYNC_LOAD(&fence_kind);
+
     if (SYNC_UNLIKELY(kind == FENCE_UNKNOWN)) {
-        int error = SYNC_TSAN || sync_fault_() ||
-                    membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-        kind = error ? FENCE_NONE : FENCE_HEAVY;
-        SYNC_STORE(&fence_kind, kind);
+        kind = find_fence_kind();
     }
     return kind == FENCE_HEAVY;
 }
 
-void sync_heavy_fence(void) {
+// (A process that was stopped and made anew from what was saved of it must
+// register again.)
+static int fence_all_threads(void) {
+    return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0 ||
+           (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 &&
+            membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0);
+}
+
+int sync_heavy_fence(void) {
     static sync_atomic_u32 dummy;
-    if (!sync_heavy_fence_available()) {
-        SYNC_XCHG_SC(&dummy, 0);
-        return;
+    int heavy = sync_heavy_fence_available();
+
+    if (heavy && fence_all_threads()) {
+        return 1;
     }
-    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0) {
-        return;
-    }
-    // Others rely on the light half already: there is no way back.
-    if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0 ||
-        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
-        abort();
-    }
+    (void)SYNC_XCHG_SC(&dummy, 0);
+    return !heavy;
 }
 
 // Futexes ---------------------------------------------------------------------

@@ -175,10 +175,14 @@ typedef SYNC_ATOMIC(void *) sync_atomic_ptr;
 // one since the call.  Stores made before SYNC_LIGHT_FENCE() there are visible
 // here; stores made before the call here are visible there, after it.
 // If sync_heavy_fence_available() is 0, a full barrier in this thread only.
-SYNC_API void sync_heavy_fence(void);
+//
+// Return 1; or 0: the system refuses now what it had allowed (it is out of memory,
+// or this thread has gone into a sandbox), and only this thread has executed one.
+// Others may rely on the light half already, so there is no other way.
+SYNC_API int sync_heavy_fence(void);
 
 // Return whether heavy fences work: Linux's membarrier(2), since 4.14, which
-// a sandbox may forbid.  Asks the system once.
+// a sandbox may forbid.  Asks the system once: all threads get the same answer.
 SYNC_API int sync_heavy_fence_available(void);
 
 // Sleep while *word is expected, until a sync_futex_wake() of word or the

@@ -171,11 +171,13 @@ sync_pin_slot *sync_pin_brief(void *p) {
     return publish(&r->slot[SYNC_PIN_SLOTS - 1], p);
 }
 
-void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
+int sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
     struct sync_pin_record *r;
     uint32_t i;
 
-    sync_heavy_fence();  // ORDER(pin) scan:D
+    if (!sync_heavy_fence()) {  // ORDER(pin) scan:D
+        return 0;
+    }
     for (r = SYNC_LOAD_ACQ(&head); r != NULL; r = r->next) {  // ORDER(record)
         SYNC_DATA_READ(&r->next);
         for (i = 0; i < SYNC_LOAD_ACQ(&r->used); i++) {  // ORDER(pin) scan:D
@@ -185,6 +187,7 @@ void sync_pin_scan(void (*see)(void *arg, void *p), void *arg) {
             }
         }
     }
+    return 1;
 }
 
 static SYNC_GLOBAL struct sync_mutex tallies_mu;

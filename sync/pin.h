@@ -117,7 +117,10 @@ SYNC_INLINE struct sync_pin_record *sync_pin_record(sync_pin_slot *slot) {
 //
 // Threads: any; calls of see() come from this thread, in no order, perhaps the
 // same p more than once.  Blocks: no.  Locks: none.
-SYNC_API void sync_pin_scan(void (*see)(void *arg, void *p), void *arg);
+//
+// Return 1; or 0: the system doesn't let it look now, see sync_heavy_fence().  Then
+// everything may be pinned.
+SYNC_API int sync_pin_scan(void (*see)(void *arg, void *p), void *arg);
 
 // In the child of a fork: the records of the parent's other threads go to who
 // comes next, as if those had ended.  What they have pinned stays pinned, for any

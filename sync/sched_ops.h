@@ -172,7 +172,7 @@ extern int sync_sched_self_;
 #define sync_futex_wait(word, expected, deadline_ns) \
     sync_sched_futex_wait_((word), (expected), (deadline_ns), SYNC_HERE_)
 #define sync_futex_wake(word, n) sync_sched_futex_wake_((word), (n), SYNC_HERE_)
-#define sync_heavy_fence() sync_sched_heavy_fence_(SYNC_HERE_)
+#define sync_heavy_fence() (sync_sched_heavy_fence_(SYNC_HERE_), 1)
 #define sync_thread_start(t, fn, arg) \
     sync_sched_thread_start_((t), (fn), (arg), SYNC_HERE_)
 #define sync_thread_join(t) sync_sched_thread_join_((t), SYNC_HERE_)

@@ -178,14 +178,14 @@ _NOTE = _each("//sync:note.c", {
 _PIN = dict(
     _each("//sync:pin.c", {
         "adds_relaxed": ("", "SYNC_CAS_ACQREL(&head", "SYNC_CAS(&head"),
-        "has_no_heavy_fence": ("", "sync_heavy_fence();", ";"),
-        "overlooks_a_slot": ("void sync_pin_scan", "i = 0;", "i = 1;"),
+        "has_no_heavy_fence": ("", "!sync_heavy_fence()", "0"),
+        "overlooks_a_slot": ("int sync_pin_scan", "i = 0;", "i = 1;"),
         "reaches_records_relaxed": (
-            "void sync_pin_scan",
+            "int sync_pin_scan",
             "SYNC_LOAD_ACQ(&head)",
             "SYNC_LOAD(&head)",
         ),
-        "scans_relaxed": ("void sync_pin_scan", "SYNC_LOAD_ACQ(&r->", "SYNC_LOAD(&r->"),
+        "scans_relaxed": ("int sync_pin_scan", "SYNC_LOAD_ACQ(&r->", "SYNC_LOAD(&r->"),
         "shares_a_record": (
             "",
             "SYNC_CAS_ACQ(&r->taken, &free, 1)",

@@ -74,7 +74,7 @@ static void see(void *arg, void *p) {
 static void retire(struct object *successor) {
     struct object *o = SYNC_XCHG_ACQREL(&shared, successor);
     if (o != NULL) {
-        sync_pin_scan(see, &o);
+        (void)sync_pin_scan(see, &o);
         sync_free(o);
     }
 }
