@@ -20,7 +20,7 @@ int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
     const unsigned char *bytes = from;
     size_t i;
 
-    if (size < least || size > STRUCT_MOST) {
+    if (memo_is_bad_size_(size, least)) {
         return MEMO_EINVAL;
     }
     for (i = to_size; i < size; i++) {

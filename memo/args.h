@@ -15,12 +15,17 @@ SYNC_INLINE int memo_is_bad_key_(const struct memo *m, const void *key,
     return m == NULL || memo_is_bad_name_(key, key_size);
 }
 
-// A public struct of more bytes is none, but garbage.
+// A public struct of more bytes is none, but garbage; and so is one of a size that
+// isn't a multiple of its alignment.
 #define STRUCT_MOST 4096
 
+SYNC_INLINE int memo_is_bad_size_(size_t size, size_t least) {
+    return size < least || size > STRUCT_MOST || size % sizeof(uint64_t) != 0;
+}
+
 // Copy a struct of the caller's, of his version's size, to *to, of ours.  Return
-// MEMO_EINVAL if size is less than least, or absurd, or if something is set that
-// isn't known here.  What *to has more than his stays as it is.
+// MEMO_EINVAL if size is less than least, or none, or if something is set that isn't
+// known here.  What *to has more than his stays as it is.
 int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
                       size_t to_size);
 

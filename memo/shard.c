@@ -141,8 +141,8 @@ void memo_excuse_owned_(struct shard *s, void *excuse_step) {
 
 // ------------------------------------------------------------------ looking on
 
-void memo_stats_owned_(struct shard *s, void *memo_stats) {
-    struct memo_stats *stats = memo_stats;
+void memo_stats_owned_(struct shard *s, void *arg) {
+    struct memo_stats *stats = arg;
 
     stats->joins += s->joins;
     stats->loads += s->loads;

@@ -190,8 +190,7 @@ int memo_stats(struct memo *m, struct memo_stats *stats) {
     size_t size;
 
     if (m == NULL || stats == NULL ||
-        stats->size < offsetof(struct memo_stats, joins) ||
-        stats->size > STRUCT_MOST) {
+        memo_is_bad_size_(stats->size, offsetof(struct memo_stats, joins))) {
         return MEMO_EINVAL;
     }
     memset(&filled, 0, sizeof(filled));

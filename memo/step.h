@@ -140,6 +140,6 @@ void memo_upkeep_owned_(struct shard *s, void *upkeep_step);
 // Reclaim what is retired and no longer pinned.
 void memo_reclaim_owned_(struct shard *s, void *unused);
 
-void memo_stats_owned_(struct shard *s, void *memo_stats);
+void memo_stats_owned_(struct shard *s, void *arg);
 
 #endif  // MEMO_MEMO_STEP_H_

@@ -64,6 +64,7 @@ TEST(Abi, NonsenseInOptionsIsRefused) {
     memo_allocator half = {};
     memo_clock no_clock = {nullptr, nullptr};
     memo_executor no_executor = {nullptr, nullptr};
+    memo_listener deaf = {};
 
     EXPECT_EQ(memo_new(nullptr, &m), MEMO_EINVAL);
     EXPECT_EQ(m, nullptr);
@@ -74,6 +75,9 @@ TEST(Abi, NonsenseInOptionsIsRefused) {
     EXPECT_EQ(New(o), MEMO_EINVAL) << #field
     REFUSED(size, 0);
     REFUSED(size, 7);
+    REFUSED(size, sizeof(o) - 1);  // ends inside a field
+    REFUSED(size, sizeof(o) + 4);
+    REFUSED(size, SIZE_MAX);
     REFUSED(load, nullptr);
     REFUSED(flags, 0x80000000u);
     REFUSED(shards, 3);
@@ -83,6 +87,18 @@ TEST(Abi, NonsenseInOptionsIsRefused) {
     REFUSED(allocator, &half);
     REFUSED(clock, &no_clock);
     REFUSED(executor, &no_executor);
+    REFUSED(listener, &deaf);
+    REFUSED(policy, 3);
+    REFUSED(jitter_percent, 101);
+    REFUSED(ttl_ns, -1);
+    REFUSED(idle_ttl_ns, -1);
+    REFUSED(refresh_after_ns, INT64_MIN);
+    REFUSED(stale_if_error_ns, -1);
+    REFUSED(keep_old_ns, -1);
+    REFUSED(negative_ttl_ns, -1);
+    REFUSED(backoff_ns, -1);
+    REFUSED(backoff_max_ns, -1);
+    REFUSED(pass_ttl_ns, -1);
 #undef REFUSED
 }
 
@@ -168,6 +184,8 @@ TEST(Abi, StructsOfOtherVersionsAreTaken) {
     memo_release(&v);
     wait.wait.size = offsetof(memo_wait, flags);
     EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
+    wait.wait.size = sizeof(memo_wait) - 1;
+    EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
     wait.wait.size = size_t(1) << 40;
     EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
 
@@ -187,6 +205,8 @@ TEST(Abi, StructsOfOtherVersionsAreTaken) {
     EXPECT_EQ(stats.stats.size, offsetof(struct memo_stats, loads));
     EXPECT_EQ(stats.stats.hits, 1u);
     EXPECT_EQ(stats.stats.loads, UINT64_MAX);
+    stats.stats.size = sizeof(struct memo_stats) - 1;
+    EXPECT_EQ(memo_stats(m, &stats.stats), MEMO_EINVAL);
     stats.stats.size = size_t(1) << 40;
     EXPECT_EQ(memo_stats(m, &stats.stats), MEMO_EINVAL);
     memo_free(m);
