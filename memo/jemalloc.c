@@ -125,9 +125,10 @@ int memo_jemalloc_new(struct memo_jemalloc **out) {
 }
 
 struct memo_allocator memo_jemalloc_allocator(struct memo_jemalloc *j) {
+    struct memo_allocator none = {NULL, NULL, NULL, NULL};
     struct memo_allocator a = {allocate, deallocate, j, good_size};
 
-    return a;
+    return j == NULL ? none : a;
 }
 
 int memo_jemalloc_stats(struct memo_jemalloc *j,

@@ -41,7 +41,8 @@ struct memo_jemalloc;  // an arena
 MEMO_API int memo_jemalloc_new(struct memo_jemalloc **out);
 
 // The allocator to give to memo_new(), of one cache or of several.  j may be
-// freed while they live; their memory is then theirs alone.
+// freed while they live; their memory is then theirs alone.  If j is NULL it has no
+// functions, and memo_new() refuses it.
 //
 // Threads: any.  Blocks: no.  Locks: none.
 MEMO_API struct memo_allocator memo_jemalloc_allocator(struct memo_jemalloc *j);

@@ -222,6 +222,13 @@ TEST(Jemalloc, ArgumentsThatAreNone) {
     EXPECT_EQ(memo_jemalloc_stats(nullptr, &stats), MEMO_EINVAL);
     EXPECT_EQ(memo_jemalloc_free(nullptr), 0);
     memo_jemalloc_leave(nullptr);
+    memo_allocator none = memo_jemalloc_allocator(nullptr);
+    memo_options options = {};
+    options.size = sizeof(options);
+    options.load = [](void *, memo_load *) { return 1; };
+    options.allocator = &none;
+    memo *m;
+    EXPECT_EQ(memo_new(&options, &m), MEMO_EINVAL);
     ASSERT_EQ(memo_jemalloc_new(&j), 0);
     EXPECT_EQ(memo_jemalloc_stats(j, nullptr), MEMO_EINVAL);
     EXPECT_EQ(memo_jemalloc_stats(j, &stats), MEMO_EINVAL);  // no size
