@@ -59,8 +59,10 @@ struct memo_jemalloc_stats {
     uint64_t active;     // bytes of the pages that they are on
     uint64_t resident;   // bytes of memory, jemalloc's own included
 };
+MEMO_SAME_NAME_BEGIN_
 MEMO_API int memo_jemalloc_stats(struct memo_jemalloc *j,
                                  struct memo_jemalloc_stats *out);
+MEMO_SAME_NAME_END_
 
 // From now on free nothing piece by piece: the caches in the arena are about to
 // be freed, and memo_jemalloc_free() gives all of it back at once.

@@ -72,6 +72,17 @@
 #define MEMO_API
 #endif
 
+// g++ -Wshadow finds that a function hides the constructor of a struct of its name.
+#if defined(__cplusplus) && defined(__GNUC__)
+#define MEMO_SAME_NAME_BEGIN_           \
+    _Pragma("GCC diagnostic push")      \
+    _Pragma("GCC diagnostic ignored \"-Wshadow\"")
+#define MEMO_SAME_NAME_END_ _Pragma("GCC diagnostic pop")
+#else
+#define MEMO_SAME_NAME_BEGIN_
+#define MEMO_SAME_NAME_END_
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -951,7 +962,9 @@ MEMO_API void memo_load_release(struct memo_load *l);
 // Threads: any.
 // Blocks:  for each shard's lock.
 // Locks:   none.
+MEMO_SAME_NAME_BEGIN_
 MEMO_API int memo_stats(struct memo *m, struct memo_stats *stats);
+MEMO_SAME_NAME_END_
 
 // Which histogram.
 #define MEMO_HISTOGRAM_LOAD 0  // how long loads took, from the call that started

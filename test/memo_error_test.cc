@@ -596,8 +596,8 @@ TEST_P(Pass, WaitersWhoMayNotLoadGoAway) {
             } else {
                 EXPECT_EQ(memo_get_async(
                               cache, "k", 1, &no_load,
-                              [](void *arg, int e, memo_value *) {
-                                  *static_cast<std::atomic<int> *>(arg) = e;
+                              [](void *arg, int said, memo_value *) {
+                                  *static_cast<std::atomic<int> *>(arg) = said;
                               },
                               &error, nullptr),
                           0);
