@@ -119,13 +119,17 @@ void sync_event_set(struct sync_event *e) {
     call_watchers(&watchers);
 }
 
+static int is_noted_waiter(const struct sync_watcher *w);
+
 int sync_event_watch(struct sync_event *e, struct sync_watcher *w) {
     int is_sealed;
 
     sync_mutex_lock(&e->mu);
     SYNC_DATA_WRITE(&e->watchers);
     is_sealed = e->watchers.first == &sealed;
-    if (!is_sealed) {
+    if (!is_sealed && is_noted_waiter(w)) {
+        sync_list_push_first(&e->watchers, &w->link);
+    } else if (!is_sealed) {
         sync_list_push(&e->watchers, &w->link);
     }
     sync_mutex_unlock(&e->mu);
@@ -150,6 +154,9 @@ int sync_event_unwatch(struct sync_event *e, struct sync_watcher *w) {
 
 // A thread that waits for an event or a note, whichever comes first: a watcher
 // of both, asleep on a word of its own.
+//
+// It goes before all watchers of other kinds, since what they do may take long, and
+// may even be to wait for that thread.
 struct noted_waiter {
     struct sync_watcher of_event;
     struct sync_watcher of_note;
@@ -171,6 +178,10 @@ static void fire_by_event(struct sync_watcher *w) {
 
 static void fire_by_note(struct sync_watcher *w) {
     fire(SYNC_CONTAINER(w, struct noted_waiter, of_note), NOTED_BY_NOTE);
+}
+
+static int is_noted_waiter(const struct sync_watcher *w) {
+    return w->fn == fire_by_event || w->fn == fire_by_note;
 }
 
 // Sleep until one of bits is there.

@@ -61,7 +61,7 @@ SYNC_API void sync_event_init(struct sync_event *e);
 //
 // Sleepers wake each other: the caller wakes only the first, however many there
 // are.  Those who wait with a note are watchers of the event: the caller wakes
-// them itself, one after the other.
+// them itself, one after the other, before it calls any other watcher.
 //
 // Owner:   watchers go back to their owners as their fn is called.
 // Threads: any.

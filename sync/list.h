@@ -59,6 +59,13 @@ static inline void sync_list_push(struct sync_list *list,
     }
 }
 
+// Put link, which is on no list, at the front.
+static inline void sync_list_push_first(struct sync_list *list,
+                                        struct sync_link *link) {
+    sync_list_push(list, link);
+    list->first = link;  // a ring: the end is before the first
+}
+
 // Take link, which is on the list, off it.
 static inline void sync_list_remove(struct sync_list *list,
                                     struct sync_link *link) {

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -221,6 +223,51 @@ TEST(Event, WatcherIsCalledWhenTheEventIsSetWithNothingLocked) {
     sync_event_watch(&e, &probe.watcher);
     sync_event_set(&e);
     EXPECT_EQ(probe.calls, 1);
+}
+
+// What it waits for mustn't come after it.
+struct WatcherThatWaits {
+    WatcherThatWaits() {
+        watcher.fn = [](sync_watcher *w) {
+            auto over = SYNC_CONTAINER(w, WatcherThatWaits, watcher)
+                            ->over.get_future();
+            EXPECT_EQ(over.wait_for(std::chrono::seconds(10)),
+                      std::future_status::ready);
+        };
+    }
+    sync_watcher watcher;  // first: C++ has no offsets in other classes
+    std::promise<void> over;
+};
+
+TEST(Event, AWatcherThatWaitsHoldsUpNobodyWhoWaits) {
+    sync_event e = SYNC_EVENT_INIT;
+    sync_note *note = sync_note_new(nullptr, SYNC_NEVER);
+    WatcherThatWaits first;
+    ASSERT_TRUE(sync_event_watch(&e, &first.watcher));
+    Thread waiter([&] {
+        EXPECT_EQ(sync_event_wait(&e, SYNC_NEVER, note), SYNC_OK);
+        first.over.set_value();
+    });
+    waiter.AwaitAsleep();
+    sync_event_set(&e);
+    waiter.Join();
+    sync_note_free(note);
+}
+
+TEST(Event, AWatcherOfTheNoteHoldsUpNobodyWhoWaits) {
+    sync_event e = SYNC_EVENT_INIT;
+    sync_note *note = sync_note_new(nullptr, SYNC_NEVER);
+    WatcherThatWaits first;
+    ASSERT_TRUE(sync_note_watch(note, &first.watcher));
+    Thread waiter([&] {
+        EXPECT_EQ(sync_event_wait(&e, SYNC_NEVER, note), SYNC_ECANCELED);
+        first.over.set_value();
+    });
+    waiter.AwaitAsleep();
+    sync_note_notify(note);
+    waiter.Join();
+    sync_note_unwatch(note, &first.watcher);
+    sync_note_free(note);
 }
 
 TEST(Event, WatcherMayFreeItselfAndTheEvent) {

@@ -7,7 +7,9 @@
 #include <uv.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <future>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "memo/memo.h"
+#include "sync/note.h"
 #include "test/support/cache.h"
 #include "test/support/pending_cache.h"
 #include "test/support/thread.h"
@@ -273,6 +276,41 @@ TEST_P(Async, ACompletionMayCallTheCache) {  // L4
     EXPECT_EQ(memo_load_finish(held.Await(0), 0), 0);
     EXPECT_EQ(arg.error, 0);
     EXPECT_EQ(cache.Peek("k").error, MEMO_ENOENT);
+}
+
+// Whatever a completion waits for, it isn't that a wait comes after it.
+TEST_P(Async, ACompletionThatWaitsHoldsUpNobodyWhoWaits) {
+    Held held;
+    Cache cache(GetParam(), held.Function());
+    sync_note *note = sync_note_new(nullptr, SYNC_NEVER);
+    memo_wait with_note = {};
+    std::promise<void> over;
+
+    with_note.size = sizeof(with_note);
+    with_note.note = note;
+    EXPECT_EQ(memo_get_async(
+                  cache, "k", 1, nullptr,
+                  [](void *arg, int, memo_value *value) {
+                      auto *other = static_cast<std::promise<void> *>(arg);
+                      EXPECT_EQ(other->get_future().wait_for(
+                                    std::chrono::seconds(10)),
+                                std::future_status::ready);
+                      memo_release(value);
+                  },
+                  &over, nullptr),
+              0);
+    Thread waiter([&] {
+        memo_value v;
+        EXPECT_EQ(memo_get_wait(cache, "k", 1, &with_note, &v), 0);
+        memo_release(&v);
+        over.set_value();
+    });
+    cache.AwaitJoins(1);
+    waiter.AwaitAsleep();
+    Return(held.Await(0), "v");
+    EXPECT_EQ(memo_load_finish(held.Await(0), 0), 0);
+    waiter.Join();
+    sync_note_free(note);
 }
 
 TEST_P(Async, BadArgumentsAreRefused) {  // E5
