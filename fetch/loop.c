@@ -1,7 +1,8 @@
 // The thread of a fetch.
 //
-// f->mu is a leaf: it is held to look at the queue, never while libcurl, memo
-// or a user's function is called.
+// f->mu is a leaf: it is held to look at the queue and to wake the thread, which
+// writes to a descriptor, never while memo, a user's function or anything else of
+// libcurl's is called.
 #include <limits.h>
 
 #include "fetch/internal.h"
@@ -12,13 +13,12 @@ int fetch_loop_add_(struct fetch *f, struct transfer *t) {
     int is_closing = f->is_closing;
     if (!is_closing) {
         sync_list_push(&f->queue, &t->link);
+        curl_multi_wakeup(f->multi);
     }
+    // LIFETIME: from here on the thread may end t, and who waited for it may free
+    // f, for a load that an executor runs is no call of his.
     sync_mutex_unlock(&f->mu);
-    if (is_closing) {
-        return MEMO_ECLOSED;
-    }
-    curl_multi_wakeup(f->multi);
-    return 0;
+    return is_closing ? MEMO_ECLOSED : 0;
 }
 
 void fetch_loop_stop_(struct fetch *f) {

@@ -1,0 +1,97 @@
+// The life of a fetch, and of its thread, where it meets what else goes on in a
+// process: executors.
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fetch/fetch.h"
+#include "fetch/origin.h"
+#include "test/support/with_origin.h"
+
+namespace {
+
+// Whether the next to wake the thread of a fetch does so at leisure; and whether
+// he then finds it gone.
+std::atomic<bool> is_slow{false}, is_gone{false}, was_gone{false};
+
+template <class Function>
+Function Real(Function, const char *name) {
+    return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+// libcurl's own, but for the time that it takes.
+extern "C" CURLMcode curl_multi_wakeup(CURLM *multi) {
+    CURLMcode code = Real(curl_multi_wakeup, "curl_multi_wakeup")(multi);
+
+    if (is_slow.exchange(false)) {
+        for (int i = 0; i < 20000 && !is_gone; i++) {
+            std::this_thread::yield();
+        }
+        was_gone = is_gone.load();
+    }
+    return code;
+}
+
+extern "C" CURLMcode curl_multi_cleanup(CURLM *multi) {
+    is_gone = true;
+    return Real(curl_multi_cleanup, "curl_multi_cleanup")(multi);
+}
+
+namespace {
+
+class FetchLife : public WithOrigin<::testing::Test> {};
+
+// Runs each task in a thread of its own.
+class Executor {
+   public:
+    void Join() {
+        for (std::thread &t : threads_) {
+            t.join();
+        }
+    }
+    struct memo_executor Hook() {
+        return {[](void *self, void (*run)(void *), void *task) {
+                    static_cast<Executor *>(self)->threads_.emplace_back(run,
+                                                                         task);
+                    return 0;
+                },
+                this};
+    }
+
+   private:
+    std::vector<std::thread> threads_;
+};
+
+TEST_F(FetchLife, WhoGivesATransferToTheThreadTouchesTheFetchNoMore) {
+    struct memo_options cache = {};
+    struct memo_wait wait = {};
+    struct memo_value v;
+    Executor executor;
+    struct memo_executor hook = executor.Hook();
+
+    cache.size = sizeof cache;
+    cache.executor = &hook;
+    options_.cache = &cache;
+    fetch();
+    is_gone = false;
+    is_slow = true;
+    // With a deadline the load is the executor's.
+    wait.size = sizeof wait;
+    wait.deadline_ns = MEMO_NEVER - 1;
+    EXPECT_EQ(fetch_get_wait(fetch_, Url("/page/1").c_str(), &wait, &v), 0);
+    memo_release(&v);
+    fetch_free(fetch_);
+    fetch_ = nullptr;
+    executor.Join();
+    EXPECT_FALSE(is_slow);
+    EXPECT_FALSE(was_gone);
+}
+
+}  // namespace
