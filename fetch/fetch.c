@@ -61,6 +61,7 @@ static int load(void *arg, struct memo_load *l) {
     if (error != 0) {
         return refuse(f, l, error, "");
     }
+    (void)memo_load_on_cancel(l, fetch_loop_look_, f);
     if (fetch_loop_add_(f, t) != 0) {
         fetch_transfer_end_(t, MEMO_ECLOSED);
     }

@@ -31,6 +31,9 @@
 //
 // A response is kept for as long as the cache's options say; or, if so asked,
 // for as long as the server says: see FETCH_FRESHNESS.
+//
+// With MEMO_CANCEL_UNWANTED among the cache's flags a transfer that nobody waits
+// for any more is broken off, wherever it is.
 #ifndef MEMO_FETCH_FETCH_H_
 #define MEMO_FETCH_FETCH_H_
 
@@ -55,7 +58,8 @@ struct fetch_load {
     size_t size;            // of this struct
     const char *url;        // the key, followed by a zero byte
     size_t url_size;        // its length; it may contain zero bytes
-    int error;              // what callers get
+    int error;              // what callers get; MEMO_ECANCELED: there are none
+                            // any more, see MEMO_CANCEL_UNWANTED
     int status;             // of the last response; 0: there was none
     const char *text;       // why it failed, in libcurl's words; or ""
     int64_t start_ns;       // when it began, on CLOCK_MONOTONIC
@@ -162,8 +166,8 @@ MEMO_API int fetch_close(struct fetch *f);
 // End a fetch: fetch_close(f), then give its memory back.  NULL is allowed.
 //
 // Owner:   f is gone.  Values still held stay valid.
-// Threads: any but the fetch's own; no other call on f may be in progress or
-//          follow.
+// Threads: any but the fetch's own; no other call on f, its cache, or a ticket
+//          for that may be in progress or follow.
 // Blocks:  as fetch_close().
 // Locks:   none held while options.ended runs.
 MEMO_API void fetch_free(struct fetch *f);
@@ -181,7 +185,8 @@ MEMO_API int fetch_get(struct fetch *f, const char *url,
                        struct memo_value *out);
 
 // The same, with a deadline and a note, as memo_get_wait().  A caller who gives
-// up leaves the transfer running for the others and for the cache.
+// up leaves the transfer running for the others and, without
+// MEMO_CANCEL_UNWANTED, for the cache.
 //
 // Owner:   the caller releases *out with memo_release().  url is copied.
 // Threads: any but the fetch's own.

@@ -88,6 +88,11 @@ struct fetch_turn *fetch_hosts_next_(struct fetch_hosts *h) {
     return NULL;
 }
 
+void fetch_hosts_leave_(struct fetch_hosts *h, struct fetch_turn *t) {
+    stop_waiting(h, t);
+    free_if_idle(h, t->host);
+}
+
 void fetch_hosts_done_(struct fetch_hosts *h, struct fetch_turn *t) {
     t->host->n_running--;
     h->n_running--;
@@ -99,8 +104,7 @@ struct fetch_turn *fetch_hosts_late_(struct fetch_hosts *h, int64_t now_ns) {
         return NULL;
     }
     struct fetch_turn *t = oldest(h);
-    stop_waiting(h, t);
-    free_if_idle(h, t->host);
+    fetch_hosts_leave_(h, t);
     return t;
 }
 

@@ -38,6 +38,9 @@ int fetch_hosts_add_(struct fetch_hosts *h, const char *name,
 // Return one whose turn it is, which now runs; or NULL, if none may.
 struct fetch_turn *fetch_hosts_next_(struct fetch_hosts *h);
 
+// t, which waits, no longer does.
+void fetch_hosts_leave_(struct fetch_hosts *h, struct fetch_turn *t);
+
 // t, which ran, has ended.
 void fetch_hosts_done_(struct fetch_hosts *h, struct fetch_turn *t);
 

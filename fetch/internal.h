@@ -39,7 +39,7 @@ struct fetch {
     int64_t ttl_ns;            // MEMO_NEVER: for ever
     int64_t refresh_after_ns;  // MEMO_NEVER: never
     int64_t stale_if_error_ns;
-    CURLM *multi;  // Owned by the thread, but for curl_multi_wakeup()
+    CURLM *multi;  // Owned by the thread, but for curl_multi_wakeup(), under mu
     struct sync_thread thread;
 
     struct sync_once close;
@@ -48,6 +48,7 @@ struct fetch {
     struct sync_mutex mu;
     struct sync_list queue;  // of transfers that the thread hasn't seen yet
     int is_closing;          // nothing enters the queue any more
+    int has_unwanted;        // some transfers may be for nobody
 
     // Owned by the thread.
     struct fetch_hosts hosts;
@@ -134,6 +135,13 @@ void *fetch_loop_(void *arg);
 
 // Give t to the thread.  Return 0, or MEMO_ECLOSED and t is still the caller's.
 int fetch_loop_add_(struct fetch *f, struct transfer *t);
+
+// CALLBACK: of the cache, in any thread; a memo_cancel_fn of which arg is the
+// fetch.  Have the thread break off what nobody waits for.
+//
+// LIFETIME: it is called by who gives up a wait, or closes the cache, and that is
+// a call that is in progress, during which a fetch isn't freed.
+void fetch_loop_look_(void *arg, struct memo_load *l);
 
 // Tell the thread to break off everything and end.
 void fetch_loop_stop_(struct fetch *f);

@@ -21,11 +21,25 @@ int fetch_loop_add_(struct fetch *f, struct transfer *t) {
     return is_closing ? MEMO_ECLOSED : 0;
 }
 
-void fetch_loop_stop_(struct fetch *f) {
+// Raise a flag for the thread.
+static void raise_flag(struct fetch *f, int *flag) {
     sync_mutex_lock(&f->mu);
-    f->is_closing = 1;
-    sync_mutex_unlock(&f->mu);
+    *flag = 1;
     curl_multi_wakeup(f->multi);
+    sync_mutex_unlock(&f->mu);
+}
+
+void fetch_loop_stop_(struct fetch *f) {
+    raise_flag(f, &f->is_closing);
+}
+
+void fetch_loop_look_(void *arg, struct memo_load *l) {
+    struct fetch *f = arg;
+
+    // Which it is the thread finds out: the transfer is the thread's, and may be
+    // gone.
+    (void)l;
+    raise_flag(f, &f->has_unwanted);
 }
 
 static struct transfer *transfer_of(struct sync_link *link) {
@@ -36,14 +50,24 @@ static struct transfer *transfer_of_turn(struct fetch_turn *turn) {
     return SYNC_CONTAINER(turn, struct transfer, turn);
 }
 
-// Take what is in the queue.  Return whether the fetch is closing.
-static int take_queue(struct fetch *f, struct sync_list *queue) {
+// What others have told the thread.
+struct news {
+    struct sync_list queue;
+    int is_closing;
+    int has_unwanted;
+};
+
+static struct news take_news(struct fetch *f) {
     sync_mutex_lock(&f->mu);
-    *queue = f->queue;
+    struct news news = {f->queue, f->is_closing, f->has_unwanted};
     f->queue.first = NULL;
-    int is_closing = f->is_closing;
+    f->has_unwanted = 0;
     sync_mutex_unlock(&f->mu);
-    return is_closing;
+    return news;
+}
+
+static int is_unwanted(const struct transfer *t) {
+    return memo_load_is_canceled(t->draft.load);
 }
 
 static void line_up(struct fetch *f, struct sync_list *queue) {
@@ -52,7 +76,10 @@ static void line_up(struct fetch *f, struct sync_list *queue) {
     while ((link = sync_list_pop(queue)) != NULL) {
         struct transfer *t = transfer_of(link);
 
-        if (fetch_hosts_add_(&f->hosts, t->host, &t->turn) != 0) {
+        if (is_unwanted(t)) {
+            // That may have been told before it was in the queue.
+            fetch_transfer_end_(t, MEMO_ECANCELED);
+        } else if (fetch_hosts_add_(&f->hosts, t->host, &t->turn) != 0) {
             fetch_transfer_end_(t, MEMO_ENOMEM);
         }
     }
@@ -72,6 +99,29 @@ static void end_late(struct fetch *f, int64_t now_ns, int code) {
 
     while ((turn = fetch_hosts_late_(&f->hosts, now_ns)) != NULL) {
         fetch_transfer_end_(transfer_of_turn(turn), code);
+    }
+}
+
+// End those that nobody waits for any more.
+static void end_unwanted(struct fetch *f) {
+    struct sync_link *link, *next;
+
+    for (link = f->running.first; link != NULL; link = next) {
+        struct transfer *t = transfer_of(link);
+
+        next = sync_list_next(&f->running, link);
+        if (is_unwanted(t)) {
+            end(f, t, MEMO_ECANCELED);
+        }
+    }
+    for (link = f->hosts.waiting.first; link != NULL; link = next) {
+        struct fetch_turn *turn = SYNC_CONTAINER(link, struct fetch_turn, link);
+
+        next = sync_list_next(&f->hosts.waiting, link);
+        if (is_unwanted(transfer_of_turn(turn))) {
+            fetch_hosts_leave_(&f->hosts, turn);
+            fetch_transfer_end_(transfer_of_turn(turn), MEMO_ECANCELED);
+        }
     }
 }
 
@@ -140,21 +190,24 @@ static void await_events(struct fetch *f) {
 
 void *fetch_loop_(void *arg) {
     struct fetch *f = arg;
-    struct sync_list queue;
+    struct news news;
     int n_running;
 
-    while (!take_queue(f, &queue)) {
+    while (news = take_news(f), !news.is_closing) {
         if (curl_multi_perform(f->multi, &n_running) != CURLM_OK) {
             // It can do no more for any of them; out of memory, that is.
             end_running(f, MEMO_ENOMEM);
         }
         end_done(f);
-        line_up(f, &queue);
+        line_up(f, &news.queue);
+        if (news.has_unwanted) {
+            end_unwanted(f);
+        }
         end_late(f, sync_clock_now_ns(), CURLE_OPERATION_TIMEDOUT);
         start_next(f);
         await_events(f);
     }
-    line_up(f, &queue);
+    line_up(f, &news.queue);
     end_late(f, SYNC_NEVER, MEMO_ECLOSED);
     end_running(f, MEMO_ECLOSED);
     return NULL;

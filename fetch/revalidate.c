@@ -194,7 +194,8 @@ int fetch_transfer_stand_in_(struct transfer *t, int error) {
     size_t size;
     const char *url = memo_load_key(t->draft.load, &size);
 
-    if (!has_old(t) || error == MEMO_ECLOSED) {
+    // One that was broken off says nothing of it.
+    if (!has_old(t) || error == MEMO_ECLOSED || error == MEMO_ECANCELED) {
         return 0;
     }
     if (may_stand_in(t, error)) {

@@ -261,6 +261,14 @@ static int error_of(const struct transfer *t, int code, int status) {
     }
 }
 
+// The same in words; "" if the error says it all.
+static const char *text_of(const struct transfer *t, int code) {
+    if (t->error != 0) {
+        return t->reason;
+    }
+    return code == MEMO_ECANCELED ? "nobody waits for it any more" : t->text;
+}
+
 static uint32_t http_version(CURL *easy) {
     long version = 0;
 
@@ -322,7 +330,7 @@ void fetch_transfer_end_(struct transfer *t, int code) {
     struct fetch_load load = {
         .error = error_of(t, code, (int)status),
         .status = (int)status,
-        .text = t->error != 0 ? t->reason : t->text,
+        .text = text_of(t, code),
         .start_ns = t->start_ns,
         .end_ns = sync_clock_now_ns(),
         .body_bytes = t->body_bytes,

@@ -596,6 +596,24 @@ TEST_P(Revalidate, AFailureThatComesLateLeavesWhatIsNewerThere) {
     memo_release(&v);
 }
 
+TEST_P(Revalidate, ATransferThatIsBrokenOffLeavesTheOldResponseThere) {
+    const std::string path = "/max-age/10/5";
+    struct memo_wait wait = {};
+
+    cache_.flags = MEMO_CANCEL_UNWANTED;
+    wait.size = sizeof wait;
+    wait.deadline_ns = 1;
+    Get(path);
+    clock_.Advance(10 * kSecond);
+    origin_hold(origin_, path.c_str());
+    EXPECT_EQ(Get(path, &wait).error, MEMO_ETIMEDOUT);
+    AwaitLoads(2);
+    EXPECT_EQ(ended()[1].load.error, MEMO_ECANCELED);
+    origin_release(origin_, path.c_str());
+    ExpectGot(Get(path), MEMO_LOADED, Page(5));
+    EXPECT_EQ(Answers(200), 1u);
+}
+
 TEST_P(Revalidate, TheCacheItselfKnowsWhatMustNeverStandIn) {
     struct memo_wait wait = {};
     const std::string path = "/etag/50", url = Url(path);

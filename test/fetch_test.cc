@@ -548,6 +548,143 @@ TEST_F(Fetch, ANoteEndsTheWait) {
     sync_note_free(note);
 }
 
+// ----------------------------------------------------- what nobody waits for
+
+// With MEMO_CANCEL_UNWANTED (W3).
+class FetchUnwanted : public Fetch {
+   protected:
+    void SetUp() override {
+        Fetch::SetUp();
+        cache_.size = sizeof cache_;
+        cache_.flags = MEMO_CANCEL_UNWANTED;
+        options_.cache = &cache_;
+        options_.max_connections_per_host = 1;
+    }
+
+    // Begin to get path, and give it up once it is being asked for, or at once.
+    void GiveUp(const std::string &path, bool is_asked_for) {
+        struct memo_ticket *ticket = nullptr;
+        std::string url = Url(path);
+
+        EXPECT_EQ(memo_get_async(fetch_memo(fetch()), url.data(), url.size(),
+                                 nullptr, ExpectCanceled, nullptr, &ticket),
+                  0);
+        if (is_asked_for) {
+            origin_wait(origin_, path.c_str(), 1);
+        }
+        EXPECT_EQ(memo_ticket_cancel(ticket), 0);
+        memo_ticket_free(ticket);
+    }
+
+    void AwaitEnded(size_t n) {
+        Until([&] { return ended().size() == n && Stats().flights == 0; });
+    }
+
+    struct memo_options cache_ = {};
+
+   private:
+    static void ExpectCanceled(void *, int error, struct memo_value *) {
+        EXPECT_EQ(error, MEMO_ECANCELED);
+    }
+};
+
+TEST_F(FetchUnwanted, ATransferIsBrokenOffAtOnce) {
+    const std::string path = "/page/1/a";
+
+    origin_hold(origin_, path.c_str());
+    GiveUp(path, true);
+    AwaitEnded(1);
+    EXPECT_EQ(ended()[0].load.error, MEMO_ECANCELED);
+    EXPECT_EQ(ended()[0].text, "nobody waits for it any more");
+    // Its place is free, and it can be asked for again.
+    EXPECT_EQ(Get(Url("/page/1/b")), 0);
+    origin_release(origin_, path.c_str());
+    EXPECT_EQ(Get(Url(path)), 0);
+    EXPECT_EQ(Requests(path), 2u);
+}
+
+TEST_F(FetchUnwanted, ATransferWhoseTurnHasNotComeIsNeverMade) {
+    const std::string path = "/page/1/b", first = "/page/1/a";
+
+    fetch();
+    origin_hold(origin_, first.c_str());
+    std::thread getter([&] { EXPECT_EQ(Get(Url(first)), 0); });
+    origin_wait(origin_, first.c_str(), 1);
+    GiveUp(path, false);
+    Until([&] { return ended().size() == 1; });
+    EXPECT_EQ(ended()[0].url, Url(path));
+    EXPECT_EQ(ended()[0].load.error, MEMO_ECANCELED);
+    origin_release(origin_, first.c_str());
+    getter.join();
+    EXPECT_EQ(Requests(path), 0u);
+}
+
+TEST_F(FetchUnwanted, ATransferThatSomebodyWaitsForGoesOn) {
+    const std::string path = "/page/1/a";
+
+    fetch();
+    origin_hold(origin_, path.c_str());
+    std::thread getter([&] { EXPECT_EQ(Get(Url(path)), 0); });
+    origin_wait(origin_, path.c_str(), 1);
+    GiveUp(path, true);
+    // So does its thread, meanwhile.
+    GiveUp("/page/1/b", false);
+    Until([&] { return ended().size() == 1; });
+    origin_release(origin_, path.c_str());
+    getter.join();
+    EXPECT_EQ(ended().back().load.error, 0);
+    EXPECT_EQ(Requests(path), 1u);
+}
+
+TEST_F(FetchUnwanted, ClosingTheCacheBreaksOffTransfersToo) {
+    const std::string path = "/page/1/a";
+
+    fetch();
+    origin_hold(origin_, path.c_str());
+    std::thread getter([&] { EXPECT_EQ(Get(Url(path)), MEMO_ECLOSED); });
+    origin_wait(origin_, path.c_str(), 1);
+    EXPECT_EQ(memo_close(fetch_memo(fetch_), MEMO_NEVER), 0);
+    getter.join();
+    ASSERT_EQ(ended().size(), 1u);
+    EXPECT_EQ(ended()[0].load.error, MEMO_ECANCELED);
+}
+
+TEST_F(FetchUnwanted, GivingUpInTheMiddleOfEverything) {
+    for (int round = 0; round < 10; round++) {
+        struct fetch *f;
+        std::vector<std::thread> threads;
+        std::atomic<int> n_done{0};
+
+        options_.max_connections_per_host = 2;
+        ASSERT_EQ(fetch_new(&options_, &f), 0);
+        for (int i = 0; i < 4; i++) {
+            threads.emplace_back([&, i, f] {
+                for (int error = 0, k = 0; error != MEMO_ECLOSED; k++) {
+                    struct memo_wait wait = {};
+                    struct memo_value v;
+                    std::string url = Url("/page/100/" + std::to_string(k / 3) +
+                                          "/" + std::to_string(i / 2));
+                    wait.size = sizeof wait;
+                    wait.deadline_ns = sync_clock_now_ns() + k % 5 * 100000;
+                    error = fetch_get_wait(f, url.c_str(), &wait, &v);
+                    EXPECT_TRUE(error == 0 || error == MEMO_ETIMEDOUT ||
+                                error == MEMO_ECLOSED)
+                        << error;
+                    memo_release(&v);
+                    n_done++;
+                }
+            });
+        }
+        Until([&] { return n_done >= 100 * round; });
+        EXPECT_EQ(fetch_close(f), 0);
+        for (std::thread &t : threads) {
+            t.join();
+        }
+        memo_check(fetch_memo(f));
+        fetch_free(f);
+    }
+}
+
 // ----------------------------------------------------------------- closing
 
 TEST_F(Fetch, ClosingEndsTheTransfersAndTheWaits) {
