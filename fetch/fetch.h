@@ -30,7 +30,9 @@
 // spoken, neither at first nor after a redirect.
 //
 // A response is kept for as long as the cache's options say; or, if so asked,
-// for as long as the server says: see FETCH_FRESHNESS.
+// for as long as the server says: see FETCH_FRESHNESS.  One with a status of 206
+// or 304, a part of a page or news of it, wasn't asked for: it is for the caller
+// alone, as with no-store.
 //
 // With MEMO_CANCEL_UNWANTED among the cache's flags a transfer that nobody waits
 // for any more is broken off, wherever it is.
@@ -94,7 +96,6 @@ typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
 //   cache's clock it is fresh for 1 ns.)
 // - no-store: it is for the caller who asked, and not kept.  Those who waited
 //   for it ask again, each for himself.
-//   So is a status of 206 or 304 that wasn't asked for.
 // - stale-while-revalidate: so long past its time it is still returned at once,
 //   as a hit, and the first call has it asked for again in the background.
 // - stale-if-error: so long past its time it stands in (MEMO_STALE) for a

@@ -133,11 +133,14 @@ static int is_out_of_place(const struct transfer *t) {
 struct fetch_dates fetch_transfer_date_(struct transfer *t) {
     struct fetch_dates dates = {0};
 
+    if (is_out_of_place(t)) {
+        (void)memo_load_pass(t->draft.load);
+    }
     if (is_on(t)) {
         int64_t now_ns = fetch_now_(t->fetch);
         struct fetch_terms terms = terms_of(t, &t->header.said, now_ns);
 
-        if (terms.no_store || is_out_of_place(t)) {
+        if (terms.no_store) {
             (void)memo_load_pass(t->draft.load);
         }
         tell_cache(t, &terms);

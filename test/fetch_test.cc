@@ -19,6 +19,7 @@
 #include "fetch/origin.h"
 #include "sync/clock.h"
 #include "sync/note.h"
+#include "test/support/raw_origin.h"
 #include "test/support/with_origin.h"
 
 namespace {
@@ -250,51 +251,26 @@ TEST_F(Fetch, AnErrorGoesToEverybodyWhoWaits) {
     EXPECT_EQ(Requests("/status/500"), 1u);
 }
 
-// Answer one request with that text, and close the connection.
-class AnswersOnce {
-   public:
-    explicit AnswersOnce(const std::string &text)
-        : listener_(socket(AF_INET, SOCK_STREAM, 0)) {
-        struct sockaddr_in address = {};
-        socklen_t size = sizeof address;
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        struct sockaddr *any = reinterpret_cast<struct sockaddr *>(&address);
-        EXPECT_EQ(bind(listener_, any, size), 0);
-        EXPECT_EQ(listen(listener_, 1), 0);
-        EXPECT_EQ(getsockname(listener_, any, &size), 0);
-        port_ = ntohs(address.sin_port);
-        thread_ = std::thread([this, text] {
-            char request[4096];
-            int fd = accept(listener_, nullptr, nullptr);
-            // It is short, and comes in one piece.
-            EXPECT_GT(read(fd, request, sizeof request), 0);
-            EXPECT_EQ(write(fd, text.data(), text.size()),
-                      (ssize_t)text.size());
-            close(fd);
-        });
-    }
-    ~AnswersOnce() {
-        thread_.join();
-        close(listener_);
-    }
-    std::string Url() const {
-        return "http://127.0.0.1:" + std::to_string(port_) + "/";
-    }
-
-   private:
-    int listener_;
-    int port_;
-    std::thread thread_;
-};
-
 TEST_F(Fetch, AHeaderThatBreaksOffIsAnError) {
     const std::string whole = "HTTP/1.1 200 OK\r\nX: y\r\n\r\n";
 
     for (size_t size = 0; size <= whole.size(); size++) {
-        AnswersOnce server(whole.substr(0, size));
-        int error = Get(server.Url());
+        RawOrigin server({whole.substr(0, size)});
+        int error = Get(server.url());
         EXPECT_EQ(error == 0, size == whole.size()) << size << ": " << error;
+    }
+}
+
+// A part of a page, and the news that one we haven't got hasn't changed.
+TEST_F(Fetch, WhatWasntAskedForIsntKept) {
+    for (const char *path : {"/status/206", "/status/304"}) {
+        struct memo_value v;
+        for (int i = 1; i <= 2; i++) {
+            ASSERT_EQ(fetch_get(fetch(), Url(path).c_str(), &v), 0);
+            EXPECT_EQ(v.from, MEMO_LOADED) << path;
+            memo_release(&v);
+        }
+        EXPECT_EQ(Requests(path), 2u);
     }
 }
 
