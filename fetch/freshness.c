@@ -127,6 +127,10 @@ static void take_first(int64_t *to, int64_t value) {
     }
 }
 
+static int64_t or_none(int64_t said) {
+    return said == FETCH_UNSAID ? 0 : said;
+}
+
 static void take_directive(struct fetch_said *said, struct piece directive) {
     struct piece value = directive;
     struct piece name = trim(cut(&value, '='));
@@ -182,14 +186,15 @@ static void take_text(char *to, size_t to_size, struct piece text) {
     }
 }
 
-// A date in any of the forms of HTTP; -1: it is none.
+// A date in any of the forms of HTTP, from 1970 on; FETCH_UNSAID: it is none.
 static int64_t date_of(struct piece text) {
     char copy[64] = "";
 
     take_text(copy, sizeof copy, text);
     // "0" is often meant to be in the past; libcurl's other forms are
     // tolerated.
-    return copy[0] == '\0' ? -1 : (int64_t)curl_getdate(copy, NULL);
+    int64_t date_s = copy[0] == '\0' ? -1 : (int64_t)curl_getdate(copy, NULL);
+    return date_s < 0 ? FETCH_UNSAID : date_s;
 }
 
 static void take_field(struct fetch_header *h, struct piece name,
@@ -197,12 +202,11 @@ static void take_field(struct fetch_header *h, struct piece name,
     if (is(name, "Cache-Control")) {
         take_control(&h->said, value);
         h->is_control = 1;
-    } else if (is(name, "Expires") && !h->has_expires) {
-        h->has_expires = 1;
-        h->expires = date_of(value);
-    } else if (is(name, "Date") && !h->has_date) {
-        h->date = date_of(value);
-        h->has_date = h->date >= 0;
+    } else if (is(name, "Expires")) {
+        // What is no date is over.
+        take_first(&h->said.expires_s, or_none(date_of(value)));
+    } else if (is(name, "Date")) {
+        take_first(&h->said.date_s, date_of(value));
     } else if (is(name, "Age") && !h->has_age) {
         int unclosed = 0;
         int64_t age = seconds(cut_element(&value, &unclosed));
@@ -240,24 +244,15 @@ static void begin(struct fetch_header *h, struct piece line) {
     h->said.max_age_s = FETCH_UNSAID;
     h->said.stale_while_revalidate_s = FETCH_UNSAID;
     h->said.stale_if_error_s = FETCH_UNSAID;
-    h->said.expires_in_s = FETCH_UNSAID;
+    h->said.expires_s = FETCH_UNSAID;
+    h->said.date_s = FETCH_UNSAID;
     cut(&line, ' ');
     h->status = (int)(seconds(cut(&line, ' ')) % 1000);
 }
 
-// What is no date is over, as are those before the response.
-static void set_expires(struct fetch_said *said, int64_t expires_s) {
-    said->expires_s = expires_s;
-    said->expires_in_s =
-        expires_s > said->date_s ? expires_s - said->date_s : 0;
-}
-
 static void end(struct fetch_header *h, int64_t now) {
     h->is_open = 0;
-    h->said.date_s = h->has_date ? h->date : now;
-    if (h->has_expires) {
-        set_expires(&h->said, h->expires);
-    }
+    take_first(&h->said.date_s, now);
 }
 
 void fetch_header_take_(struct fetch_header *h, const char *line, size_t size,
@@ -301,10 +296,6 @@ static int64_t to_ns(int64_t s) {
     return s > INT64_MAX / SECOND_NS ? INT64_MAX : s * SECOND_NS;
 }
 
-static int64_t or_none(int64_t said) {
-    return said == FETCH_UNSAID ? 0 : said;
-}
-
 // What is left of a span, of which age_ns is over.  For ever is for ever.
 static int64_t left_of(int64_t span_ns, int64_t age_ns) {
     return span_ns == INT64_MAX ? span_ns
@@ -313,19 +304,15 @@ static int64_t left_of(int64_t span_ns, int64_t age_ns) {
 }
 
 void fetch_said_update_(struct fetch_said *said, const struct fetch_said *now) {
-    const struct fetch_said *expiring =
-        now->expires_in_s != FETCH_UNSAID ? now : said;
-    int has_expires = expiring->expires_in_s != FETCH_UNSAID;
-    int64_t expires_s = expiring->expires_s;
+    int64_t expires_s =
+        now->expires_s != FETCH_UNSAID ? now->expires_s : said->expires_s;
     int varies = said->varies | now->varies;
 
     if (now->has_control) {
         *said = *now;
     }
     said->date_s = now->date_s;
-    if (has_expires) {
-        set_expires(said, expires_s);
-    }
+    said->expires_s = expires_s;
     said->varies = varies != 0;
 }
 
@@ -340,12 +327,20 @@ void fetch_terms_later_(struct fetch_terms *terms, int64_t ns) {
     }
 }
 
+// From its Date to its Expires.
+static int64_t expires_in_s(const struct fetch_said *said) {
+    if (said->expires_s == FETCH_UNSAID) {
+        return FETCH_UNSAID;
+    }
+    return said->expires_s > said->date_s ? said->expires_s - said->date_s : 0;
+}
+
 struct fetch_terms fetch_terms_of_(const struct fetch_said *said,
                                    int64_t age_s) {
     struct fetch_terms terms = {said->no_store, FETCH_UNSAID, FETCH_UNSAID,
                                 FETCH_UNSAID};
     int64_t life_s =
-        said->max_age_s != FETCH_UNSAID ? said->max_age_s : said->expires_in_s;
+        said->max_age_s != FETCH_UNSAID ? said->max_age_s : expires_in_s(said);
 
     if (said->stale_if_error_s != FETCH_UNSAID) {
         terms.error_ns = to_ns(said->stale_if_error_s);

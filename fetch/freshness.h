@@ -18,8 +18,7 @@ struct fetch_said {
     int64_t max_age_s;
     int64_t stale_while_revalidate_s;
     int64_t stale_if_error_s;
-    int64_t expires_in_s;       // from its Date to its Expires
-    int64_t expires_s;          // likewise its Expires, in seconds since 1970
+    int64_t expires_s;          // its Expires, in seconds since 1970
     int64_t date_s;             // its Date, or when it came; likewise
     unsigned char has_control;  // there is a Cache-Control
     unsigned char no_store;
@@ -58,10 +57,6 @@ struct fetch_header {
     int is_control;  // the line before was of a Cache-Control
     int is_vary;     // likewise
     int has_age;
-    int has_date;
-    int has_expires;
-    int64_t date;  // seconds since 1970
-    int64_t expires;
 };
 
 // Take a line of the header, with the end of the line; it may be anything.
