@@ -296,8 +296,7 @@ static int64_t to_ns(int64_t s) {
     return s > INT64_MAX / SECOND_NS ? INT64_MAX : s * SECOND_NS;
 }
 
-// What is left of a span, of which age_ns is over.  For ever is for ever.
-static int64_t left_of(int64_t span_ns, int64_t age_ns) {
+int64_t fetch_left_of_(int64_t span_ns, int64_t age_ns) {
     return span_ns == INT64_MAX ? span_ns
            : span_ns > age_ns   ? span_ns - age_ns
                                 : 0;
@@ -317,14 +316,16 @@ void fetch_said_update_(struct fetch_said *said, const struct fetch_said *now) {
 }
 
 void fetch_terms_later_(struct fetch_terms *terms, int64_t ns) {
-    if (terms->error_ns != FETCH_UNSAID && terms->fresh_ns != FETCH_UNSAID &&
-        ns > terms->fresh_ns) {
-        terms->error_ns = left_of(terms->error_ns, ns - terms->fresh_ns);
+    if (terms->fresh_ns == FETCH_UNSAID) {
+        return;
     }
-    if (terms->fresh_ns != FETCH_UNSAID) {
-        terms->fresh_ns = left_of(terms->fresh_ns, ns);
-        terms->usable_ns = left_of(terms->usable_ns, ns);
+    int64_t stale_ns = ns > terms->fresh_ns ? ns - terms->fresh_ns : 0;
+    if (terms->error_ns != FETCH_UNSAID) {
+        terms->error_ns = fetch_left_of_(terms->error_ns, stale_ns);
     }
+    terms->stale_ns = fetch_add_ns_(terms->stale_ns, stale_ns);
+    terms->fresh_ns = fetch_left_of_(terms->fresh_ns, ns);
+    terms->usable_ns = fetch_left_of_(terms->usable_ns, ns);
 }
 
 // From its Date to its Expires.
@@ -338,7 +339,7 @@ static int64_t expires_in_s(const struct fetch_said *said) {
 struct fetch_terms fetch_terms_of_(const struct fetch_said *said,
                                    int64_t age_s) {
     struct fetch_terms terms = {said->no_store, FETCH_UNSAID, FETCH_UNSAID,
-                                FETCH_UNSAID};
+                                FETCH_UNSAID, 0};
     int64_t life_s =
         said->max_age_s != FETCH_UNSAID ? said->max_age_s : expires_in_s(said);
 
@@ -372,6 +373,7 @@ struct fetch_terms fetch_terms_join_(const struct fetch_terms *a,
         lesser_said(a->fresh_ns, b->fresh_ns),
         lesser_said(a->usable_ns, b->usable_ns),
         lesser_said(a->error_ns, b->error_ns),
+        a->stale_ns > b->stale_ns ? a->stale_ns : b->stale_ns,
     };
 
     return both;

@@ -34,6 +34,7 @@ struct fetch_terms {
     int64_t usable_ns;  // the same, and how long it may be used while it is
                         // asked for again; said if fresh_ns is
     int64_t error_ns;   // how long past fresh_ns it may stand in for errors
+    int64_t stale_ns;   // how long it hasn't been fresh, which error_ns is less by
 };
 
 // What else of a header is of interest, each with its final zero byte.  Longer
@@ -80,6 +81,9 @@ void fetch_terms_later_(struct fetch_terms *terms, int64_t ns);
 // The strictest of each of the two, which may be the same.
 struct fetch_terms fetch_terms_join_(const struct fetch_terms *a,
                                      const struct fetch_terms *b);
+
+// What is left of a span, of which age_ns is over.  For ever is for ever.
+int64_t fetch_left_of_(int64_t span_ns, int64_t age_ns);
 
 // Two spans together, of which either may be for ever (INT64_MAX).
 int64_t fetch_add_ns_(int64_t a_ns, int64_t b_ns);

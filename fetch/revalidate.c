@@ -75,10 +75,13 @@ static struct fetch_terms terms_of(const struct transfer *t,
     return terms;
 }
 
+// How long past terms->fresh_ns it may stand in, counting from when it was no
+// longer fresh, wherever that was (RFC 5861).
 static int64_t error_ns_of(const struct fetch *f,
                            const struct fetch_terms *terms) {
-    return terms->error_ns != FETCH_UNSAID ? terms->error_ns
-                                           : f->stale_if_error_ns;
+    return terms->error_ns != FETCH_UNSAID
+               ? terms->error_ns
+               : fetch_left_of_(f->stale_if_error_ns, terms->stale_ns);
 }
 
 static int64_t at_least_a_moment(int64_t ns) {

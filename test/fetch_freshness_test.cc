@@ -345,13 +345,14 @@ TEST(Header, TrailersAreNoHeaders) {
 // ------------------------------------------------------------------- terms
 
 TEST(Terms, JoinedAreTheStrictestOfEach) {
-    struct fetch_terms a = {0, 5, 9, kUnsaid}, b = {1, 7, 8, 3};
-    struct fetch_terms none = {0, kUnsaid, kUnsaid, kUnsaid};
+    struct fetch_terms a = {0, 5, 9, kUnsaid, 2}, b = {1, 7, 8, 3, 1};
+    struct fetch_terms none = {0, kUnsaid, kUnsaid, kUnsaid, 0};
     struct fetch_terms both = fetch_terms_join_(&a, &b);
 
     EXPECT_EQ(both.fresh_ns, 5);
     EXPECT_EQ(both.usable_ns, 8);
     EXPECT_EQ(both.error_ns, 3);
+    EXPECT_EQ(both.stale_ns, 2);
     EXPECT_TRUE(both.no_store);
     both = fetch_terms_join_(&none, &a);
     EXPECT_EQ(both.fresh_ns, 5);
@@ -361,22 +362,27 @@ TEST(Terms, JoinedAreTheStrictestOfEach) {
 }
 
 TEST(Terms, TimeGoesByForAll) {
-    struct fetch_terms t = {0, 5, 9, 4};
+    struct fetch_terms t = {0, 5, 9, 4, 0};
 
     fetch_terms_later_(&t, 3);
     EXPECT_EQ(t.fresh_ns, 2);
     EXPECT_EQ(t.usable_ns, 6);
     EXPECT_EQ(t.error_ns, 4);
+    EXPECT_EQ(t.stale_ns, 0);
     fetch_terms_later_(&t, 3);
     EXPECT_EQ(t.fresh_ns, 0);
     EXPECT_EQ(t.usable_ns, 3);
     EXPECT_EQ(t.error_ns, 3);
-    t = {0, kNever, kNever, kNever};
+    EXPECT_EQ(t.stale_ns, 1);
+    fetch_terms_later_(&t, kNever);
+    EXPECT_EQ(t.stale_ns, kNever);
+    t = {0, kNever, kNever, kNever, 0};
     fetch_terms_later_(&t, kNever);
     EXPECT_EQ(t.fresh_ns, kNever);
     EXPECT_EQ(t.usable_ns, kNever);
     EXPECT_EQ(t.error_ns, kNever);
-    t = {0, kUnsaid, kUnsaid, 4};
+    EXPECT_EQ(t.stale_ns, 0);
+    t = {0, kUnsaid, kUnsaid, 4, 0};
     fetch_terms_later_(&t, 100);
     EXPECT_EQ(t.fresh_ns, kUnsaid);
     EXPECT_EQ(t.usable_ns, kUnsaid);

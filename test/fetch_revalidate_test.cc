@@ -11,11 +11,15 @@
 #include "fetch/fetch.h"
 #include "fetch/origin.h"
 #include "test/support/fake_clock.h"
+#include "test/support/raw_origin.h"
 #include "test/support/with_origin.h"
 
 namespace {
 
 const int64_t kSecond = 1000000000;
+
+const char kUnavailable[] =
+    "HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 class Revalidate
     : public WithOrigin<::testing::TestWithParam<enum memo_engine>> {
@@ -44,11 +48,15 @@ class Revalidate
     }
 
     Got Get(const std::string &path, const struct memo_wait *wait = nullptr) {
+        return GetUrl(Url(path), wait);
+    }
+
+    Got GetUrl(const std::string &url, const struct memo_wait *wait = nullptr) {
         struct memo_value v;
         Got got = {};
         size_t size;
 
-        got.error = fetch_get_wait(fetch(), Url(path).c_str(), wait, &v);
+        got.error = fetch_get_wait(fetch(), url.c_str(), wait, &v);
         got.from = v.from;
         got.data = v.data;
         if (got.error == 0) {
@@ -533,6 +541,28 @@ TEST_P(Revalidate, IfTheServerSaysNothingOfItTheCachesOptionCounts) {
     EXPECT_EQ(Get(path).from, (uint32_t)MEMO_STALE);
     clock_.Advance(1);
     EXPECT_EQ(Get(path).error, 500);
+}
+
+// It counts from when the response was no longer fresh, which is where it comes
+// from: in a cache on the way.
+TEST_P(Revalidate, SomeOfThatMayBeOverWhenTheResponseComes) {
+    for (int64_t age_s : {12, 15, 99}) {
+        RawOrigin server(
+            {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n"
+             "Cache-Control: max-age=10\r\nAge: " +
+                 std::to_string(age_s) + "\r\n\r\nx",
+             kUnavailable, kUnavailable});
+        const std::string url = server.url() + std::to_string(age_s);
+        cache_.stale_if_error_ns = 15 * kSecond;
+        EXPECT_EQ(GetUrl(url).error, 0);
+        int64_t left_s = 25 - age_s;
+        if (left_s > 0) {
+            clock_.Advance(left_s * kSecond - 1);
+            EXPECT_EQ(GetUrl(url).from, (uint32_t)MEMO_STALE);
+        }
+        clock_.Advance(1);
+        EXPECT_EQ(GetUrl(url).error, 503) << age_s;
+    }
 }
 
 TEST_P(Revalidate, UnlessAllowedAnErrorIsTheAnswer) {
