@@ -91,7 +91,8 @@ typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
 // - max-age, or else Expires, less Age, and less the time that the transfer
 //   took: so long it is a hit.  Then it is asked for again, on the condition
 //   that it has changed (If-None-Match, If-Modified-Since).  If the server
-//   answers 304, it stays, the same object, for as long as that answer says.
+//   answers 304, it stays, for as long as that answer says: the same object,
+//   unless the answer tells another ETag, Last-Modified or Content-Type.
 // - no-cache, max-age=0, Vary: *: it is asked for again by each call.  (On the
 //   cache's clock it is fresh for 1 ns.)
 // - no-store: it is for the caller who asked, and not kept.  Those who waited

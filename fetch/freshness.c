@@ -220,6 +220,8 @@ static void take_field(struct fetch_header *h, struct piece name,
         take_text(h->etag, sizeof h->etag, value);
     } else if (is(name, "Last-Modified")) {
         take_text(h->last_modified, sizeof h->last_modified, value);
+    } else if (is(name, "Content-Type") && value.size != 0) {
+        h->has_type = 1;
     }
 }
 
@@ -300,6 +302,14 @@ int64_t fetch_left_of_(int64_t span_ns, int64_t age_ns) {
     return span_ns == INT64_MAX ? span_ns
            : span_ns > age_ns   ? span_ns - age_ns
                                 : 0;
+}
+
+int fetch_is_settled_(const struct fetch_said *said,
+                      const char *last_modified) {
+    struct piece text = {last_modified, strlen(last_modified)};
+    int64_t changed_s = date_of(text);
+
+    return changed_s != FETCH_UNSAID && changed_s < said->date_s;
 }
 
 void fetch_said_update_(struct fetch_said *said, const struct fetch_said *now) {

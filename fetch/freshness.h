@@ -50,6 +50,7 @@ struct fetch_header {
     int has_before;             // there were redirects
     struct fetch_terms before;  // the strictest of each
     int is_open;                // its end has not come
+    int has_type;               // it tells a Content-Type
     char etag[FETCH_ETAG_SIZE];
     char last_modified[FETCH_LAST_MODIFIED_SIZE];
 
@@ -65,6 +66,10 @@ struct fetch_header {
 // in seconds since 1970.
 void fetch_header_take_(struct fetch_header *h, const char *line, size_t size,
                         int64_t now);
+
+// Whether a response that says that, and was last changed then, came so long after
+// that it is what there was at the end of that second (RFC 9110, 8.8.2.2).
+int fetch_is_settled_(const struct fetch_said *said, const char *last_modified);
 
 // What a cached response says after it was asked about again, and now came: its
 // Cache-Control and its Expires each stand instead of those before, if they are

@@ -97,6 +97,9 @@ int fetch_transfer_new_(struct fetch *f, struct memo_load *l,
 // Prepare t, whose turn has come, for the multi handle.
 void fetch_transfer_start_(struct transfer *t);
 
+// The Content-Type that the last response of t tells, or "".
+const char *fetch_transfer_type_(const struct transfer *t);
+
 // Say whether t, which was received, must be sent once more, without
 // conditions; it is then prepared for that.
 int fetch_transfer_again_(struct transfer *t);
@@ -118,7 +121,8 @@ int fetch_transfer_take_old_(struct transfer *t);
 // Say whether t was answered that the old response still is good.
 int fetch_transfer_is_not_modified_(const struct transfer *t);
 
-// The old response still is good: keep it.  Return 0 or an error.
+// The old response still is good: keep it, or a copy if the answer tells other
+// validators or another type.  Return 0 or an error.
 int fetch_transfer_keep_old_(struct transfer *t);
 
 // Until when the response of t is good; and tell the cache.

@@ -155,6 +155,20 @@ struct fetch_dates fetch_response_dates_(const struct memo_value *v) {
     return dates;
 }
 
+int fetch_draft_renew_(struct fetch_draft *d, const struct memo_value *old,
+                       const struct fetch_texts *texts,
+                       const struct fetch_said *said,
+                       const struct fetch_dates *dates) {
+    size_t size;
+    const void *body = fetch_response_body(old, &size);
+
+    if (fetch_draft_begin_(d, texts, size) != 0 ||
+        fetch_draft_append_(d, body, size) != 0) {
+        return MEMO_ENOMEM;
+    }
+    return fetch_draft_end_(d, &head_of(old)->facts, said, dates);
+}
+
 static const char *at(const struct head *head, size_t offset) {
     return (const char *)head + offset;
 }

@@ -67,6 +67,13 @@ int fetch_draft_end_(struct fetch_draft *d, const struct fetch_facts *facts,
                      const struct fetch_said *said,
                      const struct fetch_dates *dates);
 
+// The same, and begin before: the body and the facts of old, a response, with
+// other texts.
+int fetch_draft_renew_(struct fetch_draft *d, const struct memo_value *old,
+                       const struct fetch_texts *texts,
+                       const struct fetch_said *said,
+                       const struct fetch_dates *dates);
+
 // Say whether v is a response.  The following take only those.
 int fetch_is_response_(const struct memo_value *v);
 

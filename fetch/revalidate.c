@@ -154,17 +154,54 @@ struct fetch_dates fetch_transfer_date_(struct transfer *t) {
 
 // ------------------------------------------------------------ the old one
 
+static const char *or_else(const char *now, const char *before) {
+    return now[0] != '\0' ? now : before;
+}
+
+// The texts of the old response, but for those that the answer tells anew (RFC
+// 9111, 3.2).  Its ETag isn't taken for that of a response which had none and may
+// be an older one, of the same second.
+static struct fetch_texts texts_now(const struct transfer *t) {
+    const char *etag = fetch_response_etag(&t->old);
+    const char *last_modified = fetch_response_last_modified(&t->old);
+
+    if (etag[0] != '\0' ||
+        fetch_is_settled_(fetch_response_said_(&t->old), last_modified)) {
+        etag = or_else(t->header.etag, etag);
+    }
+    struct fetch_texts texts = {
+        .type = or_else(fetch_transfer_type_(t), fetch_response_type(&t->old)),
+        .url = fetch_response_url(&t->old),
+        .etag = etag,
+        .last_modified = or_else(t->header.last_modified, last_modified),
+    };
+    return texts;
+}
+
+static int has_texts(const struct memo_value *v,
+                     const struct fetch_texts *texts) {
+    return strcmp(fetch_response_type(v), texts->type) == 0 &&
+           strcmp(fetch_response_etag(v), texts->etag) == 0 &&
+           strcmp(fetch_response_last_modified(v), texts->last_modified) == 0;
+}
+
 int fetch_transfer_keep_old_(struct transfer *t) {
     int64_t now_ns = fetch_now_(t->fetch);
-    struct fetch_said *said = fetch_response_said_(&t->old);
+    struct fetch_said said = *fetch_response_said_(&t->old);
+    struct fetch_texts texts = texts_now(t);
 
     // If it says no-store, that is of the answer, which has nothing to store;
     // the old response is then asked about each time.
-    fetch_said_update_(said, &t->header.said);
-    struct fetch_terms terms = terms_of(t, said, now_ns);
+    fetch_said_update_(&said, &t->header.said);
+    struct fetch_terms terms = terms_of(t, &said, now_ns);
     struct fetch_dates dates = dates_of(t->fetch, &terms, now_ns);
-    fetch_response_set_dates_(&t->old, &dates);
     tell_cache(t, &terms);
+    if (!has_texts(&t->old, &texts)) {
+        // Callers may be reading those that it has.
+        return fetch_draft_renew_(&t->draft, &t->old, &texts, &said, &dates);
+    }
+    *fetch_response_said_(&t->old) = said;
+    fetch_response_set_dates_(&t->old, &dates);
     return memo_load_not_modified(t->draft.load);
 }
 

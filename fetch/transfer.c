@@ -40,22 +40,30 @@ static size_t take_header(char *data, size_t one, size_t size, void *arg) {
     return size;
 }
 
+const char *fetch_transfer_type_(const struct transfer *t) {
+    const char *type = NULL;
+
+    // libcurl has that of a redirect, if there is none after it.
+    if (t->header.has_type) {
+        curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+    }
+    return type != NULL ? type : "";
+}
+
 // What libcurl knows of the response as its body begins: the last one, for it
 // keeps those of redirects to itself.
 static int begin_draft(struct transfer *t) {
     curl_off_t length = -1;
-    const char *type = NULL;
     const char *url = NULL;
     size_t body_size = FETCH_SIZE_UNKNOWN;
 
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
     if (length >= 0 && (uint64_t)length <= t->fetch->options.max_body_bytes) {
         body_size = (size_t)length;
     }
     struct fetch_texts texts = {
-        .type = type != NULL ? type : "",
+        .type = fetch_transfer_type_(t),
         .url = url != NULL ? url : "",
         .etag = t->header.etag,
         .last_modified = t->header.last_modified,

@@ -113,9 +113,7 @@ class Revalidate
     FakeClock clock_;
     struct memo_clock clock_hook_ = {};
     struct memo_options cache_ = {};
-
-   private:
-    struct memo_value value_ = {};
+    struct memo_value value_ = {};  // that was got last
 };
 
 // --------------------------------------------------------------- lifetimes
@@ -291,6 +289,83 @@ TEST_P(Revalidate, A304ThatSaysNoStoreIsAskedAboutEachTime) {
         clock_.Advance(1);
     }
     EXPECT_EQ(Answers(304), 3u);
+}
+
+std::string Answer(const std::string &status, const std::string &fields,
+                   const std::string &body = "") {
+    return "HTTP/1.1 " + status + "\r\nConnection: close\r\nCache-Control: " +
+           "no-cache\r\n" + fields +
+           (status == "304" ? ""
+                            : "Content-Length: " + std::to_string(body.size()) +
+                                  "\r\n") +
+           "\r\n" + body;
+}
+
+const std::string k1994 = "Sun, 06 Nov 1994 08:49:37 GMT";
+const std::string k1995 = "Mon, 06 Nov 1995 08:49:37 GMT";
+
+TEST_P(Revalidate, A304RenewsValidatorsByWhatItSays) {
+    const std::string body(100000, 'x');
+    RawOrigin server({
+        Answer("200", "Last-Modified: " + k1994 + "\r\n", body),
+        Answer("304", "ETag: W/\"a\"\r\n"),
+        Answer("304", "ETag: \"a\"\r\nLast-Modified: " + k1995 +
+                          "\r\nContent-Type: text/x\r\n"),
+        Answer("304", "ETag: \"a\"\r\n"),
+        Answer("304", ""),
+    });
+    struct memo_value first;
+
+    ASSERT_EQ(fetch_get(fetch(), server.url().c_str(), &first), 0);
+    Got before = {};
+    for (size_t i = 1; i <= 4; i++) {
+        clock_.Advance(1);
+        Got got = GetUrl(server.url());
+        ExpectGot(got, MEMO_LOADED, body);
+        // The same object, if all is as it was.
+        EXPECT_EQ(got.data == before.data, i >= 3) << i;
+        EXPECT_EQ(ended()[i].load.not_modified, 1u);
+        before = got;
+    }
+    // The old one is as it was for who has it.
+    EXPECT_STREQ(fetch_response_etag(&first), "");
+    EXPECT_STREQ(fetch_response_last_modified(&first), k1994.c_str());
+    EXPECT_STREQ(fetch_response_type(&first), "");
+    EXPECT_STREQ(fetch_response_etag(&value_), "\"a\"");
+    EXPECT_STREQ(fetch_response_last_modified(&value_), k1995.c_str());
+    EXPECT_STREQ(fetch_response_type(&value_), "text/x");
+    EXPECT_EQ(fetch_response_status(&value_), 200);
+    EXPECT_EQ(fetch_response_wire_bytes(&value_),
+              fetch_response_wire_bytes(&first));
+    memo_release(&first);
+
+    std::vector<std::string> requests = server.requests();
+    ASSERT_EQ(requests.size(), 5u);
+    auto says = [&](size_t i, const std::string &line) {
+        return requests[i].find("\r\n" + line + "\r\n") != std::string::npos;
+    };
+    EXPECT_EQ(requests[1].find("If-None-Match"), std::string::npos);
+    EXPECT_TRUE(says(1, "If-Modified-Since: " + k1994)) << requests[1];
+    EXPECT_TRUE(says(2, "If-None-Match: W/\"a\"")) << requests[2];
+    EXPECT_TRUE(says(2, "If-Modified-Since: " + k1994)) << requests[2];
+    for (size_t i : {3, 4}) {
+        EXPECT_TRUE(says(i, "If-None-Match: \"a\"")) << requests[i];
+        EXPECT_TRUE(says(i, "If-Modified-Since: " + k1995)) << requests[i];
+    }
+}
+
+// It was changed in the second in which it was sent, perhaps after that: then the
+// ETag is another version's.
+TEST_P(Revalidate, AnETagOfA304IsntGivenToWhatMayBeAnOlderVersion) {
+    const std::string dates =
+        "Date: " + k1994 + "\r\nLast-Modified: " + k1994 + "\r\n";
+    RawOrigin server({Answer("200", dates, "x"),
+                      Answer("304", "ETag: \"b\"\r\n" + dates)});
+
+    EXPECT_EQ(GetUrl(server.url()).error, 0);
+    clock_.Advance(1);
+    ExpectGot(GetUrl(server.url()), MEMO_LOADED, "x");
+    EXPECT_STREQ(fetch_response_etag(&value_), "");
 }
 
 TEST_P(Revalidate, ManyWhoAskAreOneConditionalRequest) {

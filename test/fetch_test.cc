@@ -157,6 +157,21 @@ TEST_F(Fetch, AResponseTellsAboutItself) {
     memo_release(&v);
 }
 
+TEST_F(Fetch, TheTypeOfARedirectIsNotThatOfThePage) {
+    for (const char *type : {"", "Content-Type:\r\n", "Content-Type: a/b\r\n"}) {
+        RawOrigin server({"HTTP/1.1 302 F\r\nLocation: /x\r\nContent-Length: 0\r\n"
+                          "Connection: close\r\nContent-Type: text/html\r\n\r\n",
+                          std::string("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+                                      "Connection: close\r\n") +
+                              type + "\r\n"});
+        struct memo_value v;
+
+        ASSERT_EQ(fetch_get(fetch(), server.url().c_str(), &v), 0);
+        EXPECT_STREQ(fetch_response_type(&v), strlen(type) > 15 ? "a/b" : "");
+        memo_release(&v);
+    }
+}
+
 TEST_F(Fetch, AResponseTakesNoMoreRoomThanItNeeds) {
     struct memo_value v;
 
