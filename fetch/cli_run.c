@@ -10,6 +10,7 @@
 
 #include "fetch/cli_progress.h"
 #include "fetch/cli_text.h"
+#include "fetch/deaf.h"
 #include "sync/clock.h"
 #include "sync/note.h"
 
@@ -223,10 +224,8 @@ static void attend(struct cli_run *r) {
 static int start_threads(struct cli_run *r, struct sync_thread *threads,
                          uint32_t *n_threads) {
     uint32_t n = r->n_jobs < r->n_requests ? r->n_jobs : r->n_requests;
-    sigset_t all, before;
+    sigset_t before = deaf_begin();
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (*n_threads = 0; *n_threads < n; ++*n_threads) {
         SYNC_ADD(&r->n_active, 1);
         if (sync_thread_start(&threads[*n_threads], make_requests, r) != 0) {
@@ -234,7 +233,7 @@ static int start_threads(struct cli_run *r, struct sync_thread *threads,
             break;
         }
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    deaf_end(&before);
     if (*n_threads == 0) {
         cli_complain("the system has no more threads");
         return CLI_OUT_OF_MEMORY;

@@ -1,9 +1,9 @@
 #include "fetch/fetch.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch/deaf.h"
 #include "fetch/internal.h"
 #include "sync/clock.h"
 
@@ -171,15 +171,12 @@ static int make_multi(struct fetch *f) {
     return 0;
 }
 
-// Start the thread, deaf to all signals: they are the application's, and a
-// connection that breaks is an error, not a SIGPIPE.
+// Start the thread, deaf also to SIGPIPE: a connection that breaks is an error.
 static int start_thread(struct fetch *f) {
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before = deaf_begin();
     int error = sync_thread_start(&f->thread, fetch_loop_, f);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+
+    deaf_end(&before);
     return error == 0 ? 0 : MEMO_ENOMEM;
 }
 

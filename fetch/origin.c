@@ -7,11 +7,11 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch/deaf.h"
 #include "fetch/origin_pages.h"
 #include "sync/atomic.h"
 #include "sync/list.h"
@@ -250,21 +250,19 @@ static void count_connection(void *arg, struct MHD_Connection *c, void **state,
 
 // ----------------------------------------------------------------- its life
 
-// Its threads are deaf to all signals: they are the application's.
+// Its threads are deaf to signals.
 static int start(struct origin *o) {
     struct sockaddr_in address = {.sin_family = AF_INET};
     const union MHD_DaemonInfo *info;
-    sigset_t all, before;
+    sigset_t before = deaf_begin();
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     o->daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
             MHD_USE_POLL | MHD_USE_ITC,
         0, NULL, NULL, serve, o, MHD_OPTION_SOCK_ADDR, &address,
         MHD_OPTION_NOTIFY_CONNECTION, count_connection, o, MHD_OPTION_END);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    deaf_end(&before);
     if (o->daemon == NULL) {
         return -1;
     }
