@@ -46,8 +46,8 @@ const char cli_help[] =
     "\n"
     "Exits with curl's code for the first failure: 0 none, 2 bad usage, 3 bad\n"
     "URL, 6 unknown host, 7 no connection, 22 HTTP status of 400 or more, 23\n"
-    "cannot write, 26 cannot read, 28 timeout, 47 too many redirects, 63 too\n"
-    "large; 130 if it was interrupted.\n";
+    "cannot write, 26 cannot read, 27 out of memory, 28 timeout, 47 too many\n"
+    "redirects, 63 too large; 130 if it was interrupted.\n";
 
 // What --max-bytes may be: a terabyte is no limit any more.
 #define MAX_BYTES_MAX ((uint64_t)1 << 40)
@@ -241,20 +241,20 @@ int cli_options_parse(int argc, char **argv, struct cli_options *options) {
     options->inputs = calloc((size_t)argc + 1, sizeof *options->inputs);
     if (options->inputs == NULL) {
         cli_complain("out of memory");
-        return -1;
+        return CLI_OUT_OF_MEMORY;
     }
     opterr = 0;
     while ((option = getopt_long(argc, argv, short_options, long_options,
                                  NULL)) != -1) {
         if (option == '?' || option == ':') {
             complain_of_option(option, argv[optind - 1]);
-            return -1;
+            return CLI_USAGE;
         }
         if (take_option(options, option) != 0) {
-            return -1;
+            return CLI_USAGE;
         }
     }
     options->urls = argv + optind;
     options->n_urls = argc - optind;
-    return check_demo(options);
+    return check_demo(options) == 0 ? CLI_OK : CLI_USAGE;
 }

@@ -28,7 +28,8 @@ struct cli_options {
     int is_version;
 };
 
-// Read the command line.  Return 0; or -1, having said what is wrong with it.
+// Read the command line.  Return CLI_OK; or what to exit with, having said what
+// is wrong.
 //
 // Owner: the caller frees options->inputs; the rest points into argv.
 int cli_options_parse(int argc, char **argv, struct cli_options *options);

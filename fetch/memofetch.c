@@ -123,15 +123,16 @@ static int do_what_is_asked(const struct cli_options *o, struct cli_out *out) {
 int main(int argc, char **argv) {
     struct cli_out out = CLI_STDOUT;
     struct cli_options options;
-    int exit_code = CLI_OK;
+    int exit_code;
 
     plug_standard_streams();
     go_where_the_person_is();
     setlocale(LC_CTYPE, "");
     // A reader that goes away is an error like others.
     signal(SIGPIPE, SIG_IGN);
-    if (cli_options_parse(argc, argv, &options) != 0) {
-        exit_code = CLI_USAGE;
+    exit_code = cli_options_parse(argc, argv, &options);
+    if (exit_code != CLI_OK) {
+        // That is said.
     } else if (options.is_help) {
         cli_out_printf(&out, "%s", cli_help);
     } else if (options.is_version) {

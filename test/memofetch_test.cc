@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "fetch/origin.h"
+#include "test/support/counting_allocator.h"
 #include "test/support/exposition.h"
 
 namespace {
@@ -217,14 +219,15 @@ class Memofetch : public ::testing::Test {
         for (const auto &variable : how.environment) {
             setenv(variable.first.c_str(), variable.second.c_str(), 1);
         }
-        if (how.prepare) {
-            how.prepare();
-        }
         argv.push_back(const_cast<char *>("memofetch"));
         for (const std::string &arg : args) {
             argv.push_back(const_cast<char *>(arg.c_str()));
         }
         argv.push_back(nullptr);
+        // Last, for it may leave no memory for anything else.
+        if (how.prepare) {
+            how.prepare();
+        }
         execv(program, argv.data());
         _exit(98);
     }
@@ -292,6 +295,39 @@ TEST_F(Memofetch, ReadsUrlsFromAFile) {
     for (const char *path : {"/page/1", "/page/2", "/page/4", "/page/5"}) {
         EXPECT_EQ(Requests(path), 1u) << path;
     }
+}
+
+// So many arguments need more memory than there is, in any of several amounts of
+// it; with less the program isn't even loaded.
+TEST_F(Memofetch, OutOfMemoryForTheCommandLineIsOutOfMemory) {
+    Args args(500000, "-q");
+    int n_refused = 0;
+    Result r;
+
+    if (MEMO_TEST_SANITIZED) {
+        GTEST_SKIP() << "sanitizers need a lot themselves";
+    }
+    args.push_back("--version");
+    for (rlim_t limit = 1 << 20; limit < 256 << 20; limit += 1 << 18) {
+        How how;
+        how.prepare = [limit] {
+            struct rlimit data = {limit, limit};
+            // A quarter of that is for arguments.
+            struct rlimit stack = {64 << 20, RLIM_INFINITY};
+            setrlimit(RLIMIT_STACK, &stack);
+            setrlimit(RLIMIT_DATA, &data);
+        };
+        r = Run(args, how);
+        if (r.code == 0) {
+            break;
+        }
+        if (r.err == "memofetch: out of memory\n") {
+            EXPECT_EQ(r.code, 27);
+            n_refused++;
+        }
+    }
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_GT(n_refused, 0);
 }
 
 TEST_F(Memofetch, ReadsUrlsBeforeItWritesTheSameFile) {
