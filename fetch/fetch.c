@@ -72,12 +72,18 @@ static int load(void *arg, struct memo_load *l) {
 
 // libcurl's only global state.  It is never cleaned up: who knows who else in
 // this process uses libcurl.
-static struct sync_once curl_once;
-static CURLcode curl_state;
+static struct sync_mutex curl_mu;
+static int is_curl_ready;  // Guarded by curl_mu.
 
-static void init_curl(void *arg) {
-    (void)arg;
-    curl_state = curl_global_init(CURL_GLOBAL_DEFAULT);
+// Return 0 or MEMO_ENOMEM; then the next call tries again.
+static int init_curl(void) {
+    sync_mutex_lock(&curl_mu);
+    if (!is_curl_ready) {
+        is_curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    }
+    int error = is_curl_ready ? 0 : MEMO_ENOMEM;
+    sync_mutex_unlock(&curl_mu);
+    return error;
 }
 
 static char *copy_text(const char *text) {
@@ -159,8 +165,7 @@ static int make_memo(struct fetch *f) {
 static int make_multi(struct fetch *f) {
     const struct fetch_options *o = &f->options;
 
-    sync_once_do(&curl_once, init_curl, NULL);
-    f->multi = curl_state == CURLE_OK ? curl_multi_init() : NULL;
+    f->multi = init_curl() == 0 ? curl_multi_init() : NULL;
     if (f->multi == NULL) {
         return MEMO_ENOMEM;
     }

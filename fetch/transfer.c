@@ -162,10 +162,15 @@ static char *host_of_url(const char *url) {
         return NULL;
     }
     // What can't be parsed libcurl will refuse, with its own words, later.
-    curl_url_set(parts, CURLUPART_URL, url, CURLU_GUESS_SCHEME);
-    curl_url_get(parts, CURLUPART_HOST, &host, 0);
-    curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
-    if (asprintf(&both, "%s:%s", host != NULL ? host : "",
+    int is_full =
+        curl_url_set(parts, CURLUPART_URL, url, CURLU_GUESS_SCHEME) ==
+            CURLUE_OUT_OF_MEMORY ||
+        curl_url_get(parts, CURLUPART_HOST, &host, 0) ==
+            CURLUE_OUT_OF_MEMORY ||
+        curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) ==
+            CURLUE_OUT_OF_MEMORY;
+    if (is_full ||
+        asprintf(&both, "%s:%s", host != NULL ? host : "",
                  port != NULL ? port : "") < 0) {
         both = NULL;
     }
