@@ -166,7 +166,8 @@ static int make_multi(struct fetch *f) {
     const struct fetch_options *o = &f->options;
 
     f->multi = init_curl() == 0 ? curl_multi_init() : NULL;
-    if (f->multi == NULL) {
+    // Without descriptors libcurl makes one that can't be woken.
+    if (f->multi == NULL || curl_multi_wakeup(f->multi) != CURLM_OK) {
         return MEMO_ENOMEM;
     }
     // How many it keeps; how many it opens is for us to say.

@@ -144,8 +144,8 @@ struct fetch_options {
 
 // Make a fetch, and start its thread.  options may be NULL.  Return 0 and set
 // *out; or MEMO_EINVAL (a limit below zero, an unknown flag or a set byte that
-// this version doesn't know), or MEMO_ENOMEM, also if there can be no thread.
-// *out is NULL unless 0 is returned.
+// this version doesn't know), or MEMO_ENOMEM, also if there can be no thread or
+// no descriptor to wake it.  *out is NULL unless 0 is returned.
 //
 // Owner:   the caller, who ends it with fetch_free().  options are copied.
 // Threads: any.

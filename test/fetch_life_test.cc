@@ -1,10 +1,14 @@
 // The life of a fetch, and of its thread, where it meets what else goes on in a
-// process: executors.
+// process: executors, descriptors, fork().
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -92,6 +96,25 @@ TEST_F(FetchLife, WhoGivesATransferToTheThreadTouchesTheFetchNoMore) {
     executor.Join();
     EXPECT_FALSE(is_slow);
     EXPECT_FALSE(was_gone);
+}
+
+TEST_F(FetchLife, WithoutADescriptorToWakeItsThreadThereIsNoFetch) {
+    struct rlimit before, few;
+    std::vector<int> taken;
+
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 64;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int fd; (fd = dup(1)) >= 0;) {
+        taken.push_back(fd);
+    }
+    EXPECT_EQ(fetch_new(&options_, &fetch_), MEMO_ENOMEM);
+    EXPECT_EQ(fetch_, nullptr);
+    for (int fd : taken) {
+        close(fd);
+    }
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 }  // namespace
