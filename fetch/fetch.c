@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fetch/deaf.h"
 #include "fetch/internal.h"
@@ -35,6 +36,10 @@ void fetch_tell_(struct fetch *f, const struct memo_load *l,
     f->options.ended(f->options.ended_arg, load);
 }
 
+int fetch_is_inherited_(const struct fetch *f) {
+    return getpid() != f->pid;
+}
+
 // End a load that doesn't come to a transfer.
 static int refuse(struct fetch *f, struct memo_load *l, int error,
                   const char *text) {
@@ -57,7 +62,8 @@ static int load(void *arg, struct memo_load *l) {
         return refuse(f, l, CURLE_URL_MALFORMAT,
                       "The URL contains a zero byte");
     }
-    int error = fetch_transfer_new_(f, l, &t);
+    int error =
+        fetch_is_inherited_(f) ? MEMO_EFORKED : fetch_transfer_new_(f, l, &t);
     if (error != 0) {
         return refuse(f, l, error, "");
     }
@@ -188,7 +194,10 @@ static int start_thread(struct fetch *f) {
 
 static void give_back(struct fetch *f) {
     memo_free(f->memo);
-    curl_multi_cleanup(f->multi);
+    // The connections of a parent are its own, and it speaks on them.
+    if (!fetch_is_inherited_(f)) {
+        curl_multi_cleanup(f->multi);
+    }
     free(f->proxy);
     free(f->user_agent);
     free(f);
@@ -203,6 +212,7 @@ int fetch_new(const struct fetch_options *options, struct fetch **out) {
     if (f == NULL) {
         return MEMO_ENOMEM;
     }
+    f->pid = getpid();
     int error = fetch_options_take_(&f->options, options);
     if (error == 0) {
         error = copy_texts(f);
@@ -235,7 +245,9 @@ int fetch_close(struct fetch *f) {
     if (f == NULL) {
         return MEMO_EINVAL;
     }
-    sync_once_do(&f->close, close_once, f);
+    if (!fetch_is_inherited_(f)) {
+        sync_once_do(&f->close, close_once, f);
+    }
     return memo_close(f->memo, MEMO_NEVER);
 }
 

@@ -34,6 +34,10 @@
 // or 304, a part of a page or news of it, wasn't asked for: it is for the caller
 // alone, as with no-store.
 //
+// After fork() the child has what was resident, and may free the fetch; the
+// transfers and the thread are its parent's.  What isn't resident is MEMO_EFORKED:
+// to fetch, the child makes a fetch of its own.
+//
 // With MEMO_CANCEL_UNWANTED among the cache's flags a transfer that nobody waits
 // for any more is broken off, wherever it is.
 #ifndef MEMO_FETCH_FETCH_H_

@@ -18,6 +18,7 @@
 #include <curl/curl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "fetch/fetch.h"
 #include "fetch/freshness.h"
@@ -41,6 +42,7 @@ struct fetch {
     int64_t stale_if_error_ns;
     CURLM *multi;  // Owned by the thread, but for curl_multi_wakeup(), under mu
     struct sync_thread thread;
+    pid_t pid;  // of the process that it is in
 
     struct sync_once close;
 
@@ -84,6 +86,10 @@ struct transfer {
 // and the URL, and its text may be "".
 void fetch_tell_(struct fetch *f, const struct memo_load *l,
                  struct fetch_load *load);
+
+// Whether this is a child of the process that made f: what the thread owned, and
+// what it may have had locked, stays as it was.
+int fetch_is_inherited_(const struct fetch *f);
 
 // The time on the cache's clock.
 int64_t fetch_now_(const struct fetch *f);

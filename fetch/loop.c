@@ -39,7 +39,9 @@ void fetch_loop_look_(void *arg, struct memo_load *l) {
     // Which it is the thread finds out: the transfer is the thread's, and may be
     // gone.
     (void)l;
-    raise_flag(f, &f->has_unwanted);
+    if (!fetch_is_inherited_(f)) {
+        raise_flag(f, &f->has_unwanted);
+    }
 }
 
 static struct transfer *transfer_of(struct sync_link *link) {

@@ -117,4 +117,84 @@ TEST_F(FetchLife, WithoutADescriptorToWakeItsThreadThereIsNoFetch) {
     EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+// ------------------------------------------------------------------- fork (L3)
+
+// ThreadSanitizer has locks of its own that fork() leaves stuck, and lets no
+// threads be started in a child.
+#if defined(__SANITIZE_THREAD__)
+const bool kChildrenMayDoAnything = false;
+#else
+const bool kChildrenMayDoAnything = true;
+#endif
+
+// Run child() in a child, and return what became of it: 0, if all was well.
+int InAChild(const std::function<void()> &child) {
+    int status = 0;
+
+    if (!kChildrenMayDoAnything) {
+        return status;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        child();
+        _exit(::testing::Test::HasFailure());
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+TEST_F(FetchLife, InAChildThereIsWhatWasResidentAndNothingIsLoaded) {
+    const std::string url = Url("/page/1/a"), other = Url("/page/1/b");
+    struct memo_value v, held;
+
+    ASSERT_EQ(fetch_get(fetch(), url.c_str(), &held), 0);
+    EXPECT_EQ(InAChild([&] {
+                  EXPECT_EQ(fetch_get(fetch_, url.c_str(), &v), 0);
+                  EXPECT_EQ(v.from, (uint32_t)MEMO_HIT);
+                  memo_release(&v);
+                  EXPECT_EQ(fetch_get(fetch_, other.c_str(), &v), MEMO_EFORKED);
+                  EXPECT_EQ(fetch_close(fetch_), 0);
+                  EXPECT_EQ(fetch_get(fetch_, url.c_str(), &v), MEMO_ECLOSED);
+                  fetch_free(fetch_);
+                  memo_release(&held);
+                  // Another fetch is as good as any.
+                  EXPECT_EQ(fetch_new(&options_, &fetch_), 0);
+                  EXPECT_EQ(fetch_get(fetch_, other.c_str(), &v), 0);
+                  memo_release(&v);
+                  fetch_free(fetch_);
+              }),
+              0);
+    memo_release(&held);
+    EXPECT_EQ(fetch_get(fetch_, other.c_str(), &v), 0);
+    memo_release(&v);
+}
+
+TEST_F(FetchLife, TransfersAreTheParents) {
+    const std::string path = "/page/1/a";
+    struct memo_options cache = {};
+
+    cache.size = sizeof cache;
+    cache.flags = MEMO_CANCEL_UNWANTED;
+    options_.cache = &cache;
+    fetch();
+    origin_hold(origin_, path.c_str());
+    std::thread getter([&] {
+        struct memo_value v;
+        EXPECT_EQ(fetch_get(fetch_, Url(path).c_str(), &v), 0);
+        memo_release(&v);
+    });
+    origin_wait(origin_, path.c_str(), 1);
+    EXPECT_EQ(InAChild([&] {
+                  struct memo_value v;
+                  EXPECT_EQ(fetch_get(fetch_, Url(path).c_str(), &v),
+                            MEMO_EFORKED);
+                  fetch_free(fetch_);
+              }),
+              0);
+    origin_release(origin_, path.c_str());
+    getter.join();
+    EXPECT_EQ(Requests(path), 1u);
+}
+
 }  // namespace
