@@ -30,9 +30,9 @@
 // spoken, neither at first nor after a redirect.
 //
 // A response is kept for as long as the cache's options say; or, if so asked,
-// for as long as the server says: see FETCH_FRESHNESS.  One with a status of 206
-// or 304, a part of a page or news of it, wasn't asked for: it is for the caller
-// alone, as with no-store.
+// for as long as the server says: see FETCH_FRESHNESS.  One with a status of
+// 206, 304 or 101, a part of a page or news of it, wasn't asked for: it is for the
+// caller alone, as with no-store.
 //
 // After fork() the child has what was resident, and may free the fetch; the
 // transfers and the thread are its parent's.  What isn't resident is MEMO_EFORKED:

@@ -124,13 +124,13 @@ static struct fetch_dates dates_of(const struct fetch *f,
     return dates;
 }
 
-// Whether t was answered as only a request for a part, or with conditions, should
-// be.
+// Whether t was answered as only a request for a part, with conditions, or for
+// another protocol should be.
 static int is_out_of_place(const struct transfer *t) {
     long status = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status == 206 || status == 304;
+    return status < 200 || status == 206 || status == 304;
 }
 
 struct fetch_dates fetch_transfer_date_(struct transfer *t) {

@@ -287,6 +287,11 @@ TEST_F(Fetch, WhatWasntAskedForIsntKept) {
         }
         EXPECT_EQ(Requests(path), 2u);
     }
+    const std::string other = "HTTP/1.1 101 X\r\nUpgrade: x\r\n\r\nx";
+    RawOrigin server({other, other});
+    EXPECT_EQ(Get(server.url()), 0);
+    EXPECT_EQ(Get(server.url()), 0);
+    EXPECT_EQ(server.requests().size(), 2u);
 }
 
 TEST_F(Fetch, OnlyHttpIsSpoken) {
