@@ -219,7 +219,8 @@ MEMO_API struct memo *fetch_memo(struct fetch *f);
 // Threads: any.  Blocks: no.  Locks: none.
 
 // The body, followed by a zero byte that is not part of it; its size in *size,
-// unless size is NULL.
+// unless size is NULL.  Servers are asked not to encode it; if one does, it is
+// decoded (gzip and what else libcurl knows; 61: it doesn't know it).
 MEMO_API const void *fetch_response_body(const struct memo_value *v,
                                          size_t *size);
 // The HTTP status: 200, ...

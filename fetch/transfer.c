@@ -134,6 +134,8 @@ static int set_up(struct transfer *t, const char *url) {
     SET(ERRORBUFFER, t->text);
     SET(NOSIGNAL, 1L);
     SET(HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    // Bodies are to come as they are; what comes encoded all the same is decoded.
+    SET(ACCEPT_ENCODING, "identity");
     SET(FOLLOWLOCATION, 1L);
     SET(MAXREDIRS, o->max_redirects < 0 ? 0L : (long)o->max_redirects);
     SET(FAILONERROR, (o->flags & FETCH_ANY_STATUS) != 0 ? 0L : 1L);

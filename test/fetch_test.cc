@@ -33,6 +33,7 @@ enum {
     kTimedOut = 28,
     kTooManyRedirects = 47,
     kGotNothing = 52,
+    kBadEncoding = 61,
     kTooLarge = 63,
 };
 
@@ -169,6 +170,27 @@ TEST_F(Fetch, TheTypeOfARedirectIsNotThatOfThePage) {
         ASSERT_EQ(fetch_get(fetch(), server.url().c_str(), &v), 0);
         EXPECT_STREQ(fetch_response_type(&v), strlen(type) > 15 ? "a/b" : "");
         memo_release(&v);
+    }
+}
+
+// Without a word any encoding would be welcome (RFC 9110, 12.5.3), and what the
+// body is encoded with isn't told.
+TEST_F(Fetch, ABodyIsNotEncoded) {
+    static const char kHello[] =
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 26\r\n\r\n"
+        "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
+        "\xcb\x48\xcd\xc9\xc9\xe7\x02\x00\x20\x30\x3a\x36\x06\x00\x00\x00";
+    RawOrigin server({std::string(kHello, sizeof kHello - 1),
+                      "HTTP/1.1 200 OK\r\nContent-Encoding: x\r\n\r\nx"});
+    std::string body;
+
+    EXPECT_EQ(Get(server.url(), &body), 0);
+    EXPECT_EQ(body, "hello\n");
+    EXPECT_EQ(Get(server.url() + "x"), kBadEncoding);
+    for (const std::string &request : server.requests()) {
+        EXPECT_NE(request.find("\r\nAccept-Encoding: identity\r\n"),
+                  std::string::npos)
+            << request;
     }
 }
 
