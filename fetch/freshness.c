@@ -227,21 +227,30 @@ static void take_field(struct fetch_header *h, struct piece name,
 
 // ----------------------------------------------------------------- a header
 
+// Whether status is that of a redirect which counts this once, unless it says for
+// how long (RFC 9110, 15.4).
+static int is_temporary(int status) {
+    return status == 302 || status == 303 || status == 307;
+}
+
 // Begin the header of another response.  Of the one before, if it was a
 // redirect, the terms count; not if it was an interim response, or a proxy's.
 static void begin(struct fetch_header *h, struct piece line) {
     struct fetch_terms before = h->before;
     int has_before = h->has_before;
+    int has_detour = h->has_detour;
 
     if (h->status >= 300 && h->status <= 399) {
         struct fetch_terms terms = fetch_terms_of_(&h->said, h->age_s);
 
         before = has_before ? fetch_terms_join_(&before, &terms) : terms;
         has_before = 1;
+        has_detour |= is_temporary(h->status) && terms.fresh_ns == FETCH_UNSAID;
     }
     memset(h, 0, sizeof *h);
     h->before = before;
     h->has_before = has_before;
+    h->has_detour = has_detour;
     h->is_open = 1;
     h->said.max_age_s = FETCH_UNSAID;
     h->said.stale_while_revalidate_s = FETCH_UNSAID;

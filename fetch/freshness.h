@@ -49,6 +49,7 @@ struct fetch_header {
     int64_t age_s;              // as told by its Age; 0 if it isn't
     int has_before;             // there were redirects
     struct fetch_terms before;  // the strictest of each
+    int has_detour;             // one was temporary, and didn't say how long
     int is_open;                // its end has not come
     int has_type;               // it tells a Content-Type
     char etag[FETCH_ETAG_SIZE];

@@ -71,6 +71,12 @@ static struct fetch_terms terms_of(const struct transfer *t,
     if (t->header.has_before) {
         terms = fetch_terms_join_(&terms, &t->header.before);
     }
+    if (t->header.has_detour) {
+        struct fetch_terms detour = {0, t->fetch->detour_ns,
+                                     t->fetch->detour_ns, FETCH_UNSAID, 0};
+
+        terms = fetch_terms_join_(&terms, &detour);
+    }
     fetch_terms_later_(&terms, now_ns - t->asked_ns);
     return terms;
 }

@@ -334,6 +334,21 @@ TEST(Header, RedirectsAreRememberedByTheStrictest) {
     EXPECT_EQ(h.said.max_age_s, 100);
 }
 
+TEST(Header, ATemporaryRedirectThatDoesntSayHowLongIsNoted) {
+    for (const char *status : {"301", "302", "303", "307", "308"}) {
+        const bool is_temporary = status[2] != '1' && status[2] != '8';
+        const std::string first = std::string("HTTP/2 ") + status + " ";
+        for (const char *control : {"", "max-age=5", "no-cache", "public"}) {
+            struct fetch_header h =
+                TakeAll({first, kControl + control, "", "HTTP/2 301 ", "",
+                         "HTTP/2 200 ", ""});
+            EXPECT_EQ(h.has_detour != 0,
+                      is_temporary && (*control == '\0' || *control == 'p'))
+                << status << control;
+        }
+    }
+}
+
 TEST(Header, TrailersAreNoHeaders) {
     struct fetch_header h =
         TakeAll({"HTTP/1.1 200 OK", kControl + "max-age=5", "",

@@ -512,6 +512,46 @@ TEST_P(Revalidate, OfARedirectAndItsPageTheStricterCounts) {
     }
 }
 
+// RFC 9110, 15.4: a client should go on asking the address that it was given.
+TEST_P(Revalidate, ATemporaryRedirectIsAskedEachTimeUnlessItSaysHowLongItIsGood) {
+    origin_redirect(origin_, "/page/1/from", "/max-age/100/50/a");
+    ExpectGot(Get("/page/1/from"), MEMO_LOADED, Page(50));
+    clock_.Advance(1);
+    ExpectGot(Get("/page/1/from"), MEMO_LOADED, Page(50));
+    EXPECT_EQ(Answers(304), 1u);
+    origin_redirect(origin_, "/page/1/from", "/max-age/100/70/b");
+    clock_.Advance(1);
+    ExpectGot(Get("/page/1/from"), MEMO_LOADED, Page(70));
+    Say("/page/1/from", "max-age=5");
+    clock_.Advance(1);
+    ExpectGot(Get("/page/1/from"), MEMO_LOADED, Page(70));
+    clock_.Advance(5 * kSecond - 1);
+    ExpectGot(Get("/page/1/from"), MEMO_HIT, Page(70));
+}
+
+TEST_P(Revalidate, ATemporaryRedirectIsGoodForTheCachesTimeIfThatIsSet) {
+    cache_.ttl_ns = 5 * kSecond;
+    origin_redirect(origin_, "/page/1/from", "/max-age/100/50/a");
+    Get("/page/1/from");
+    clock_.Advance(5 * kSecond - 1);
+    EXPECT_EQ(Get("/page/1/from").from, (uint32_t)MEMO_HIT);
+    clock_.Advance(1);
+    EXPECT_EQ(Get("/page/1/from").from, (uint32_t)MEMO_LOADED);
+}
+
+TEST_P(Revalidate, APermanentRedirectIsGoodForAsLongAsItsPage) {
+    for (const char *status : {"301", "308"}) {
+        RawOrigin server({std::string("HTTP/1.1 ") + status +
+                          " X\r\nConnection: close\r\nContent-Length: 0\r\n"
+                          "Location: " +
+                          Url("/max-age/100/50") + "\r\n\r\n"});
+        const std::string url = server.url() + status;
+        EXPECT_EQ(GetUrl(url).error, 0);
+        clock_.Advance(100 * kSecond - 1);
+        EXPECT_EQ(GetUrl(url).from, (uint32_t)MEMO_HIT);
+    }
+}
+
 TEST_P(Revalidate, LimitsHoldAsEver) {
     options_.max_body_bytes = 1000;
     options_.max_redirects = 2;
