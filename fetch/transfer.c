@@ -150,6 +150,11 @@ static int set_up(struct transfer *t, const char *url) {
         SET(PROXY, f->proxy);
     }
 #undef SET
+#if LIBCURL_VERSION_NUM >= 0x075700
+    // A name that is being resolved when the transfer ends is left to its thread,
+    // rather than waited for by all transfers.
+    (void)curl_easy_setopt(t->easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
     return ok ? 0 : MEMO_ENOMEM;
 }
 

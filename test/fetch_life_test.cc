@@ -1,8 +1,10 @@
 // The life of a fetch, and of its thread, where it meets what else goes on in a
-// process: executors, descriptors, fork().
+// process: executors, descriptors, names, fork().
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +25,10 @@ namespace {
 // he then finds it gone.
 std::atomic<bool> is_slow{false}, is_gone{false}, was_gone{false};
 
+// Whether a name takes long to resolve, and how many are being resolved.
+std::atomic<bool> is_slow_name_held{false};
+std::atomic<int> n_slow_names{0};
+
 template <class Function>
 Function Real(Function, const char *name) {
     return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
@@ -41,6 +47,21 @@ extern "C" CURLMcode curl_multi_wakeup(CURLM *multi) {
         was_gone = is_gone.load();
     }
     return code;
+}
+
+// The system's, but for one name that takes as long as it is told to.
+extern "C" int getaddrinfo(const char *name, const char *service,
+                           const struct addrinfo *hints,
+                           struct addrinfo **out) {
+    if (name == nullptr || strcmp(name, "slow.test") != 0) {
+        return Real(getaddrinfo, "getaddrinfo")(name, service, hints, out);
+    }
+    n_slow_names++;
+    while (is_slow_name_held) {
+        std::this_thread::yield();
+    }
+    n_slow_names--;
+    return EAI_NONAME;
 }
 
 extern "C" CURLMcode curl_multi_cleanup(CURLM *multi) {
@@ -115,6 +136,62 @@ TEST_F(FetchLife, WithoutADescriptorToWakeItsThreadThereIsNoFetch) {
         close(fd);
     }
     EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// ------------------------------------------------------------------ slow names
+
+// Begin to get a page of a host whose name takes long to resolve.
+struct memo_ticket *BeginToGetSlowly(struct fetch *f) {
+    struct memo_ticket *ticket = nullptr;
+    const char url[] = "http://slow.test/";
+
+    is_slow_name_held = true;
+    n_slow_names = 0;
+    EXPECT_EQ(memo_get_async(
+                  fetch_memo(f), url, strlen(url), nullptr,
+                  [](void *, int error, struct memo_value *) {
+                      EXPECT_NE(error, 0);
+                  },
+                  nullptr, &ticket),
+              0);
+    while (n_slow_names == 0) {
+        std::this_thread::yield();
+    }
+    return ticket;
+}
+
+void LetSlowNamesGo() {
+    is_slow_name_held = false;
+    while (n_slow_names != 0) {
+        std::this_thread::yield();
+    }
+}
+
+TEST_F(FetchLife, ClosingDoesntWaitForANameToBeResolved) {
+    alarm(60);
+    struct memo_ticket *ticket = BeginToGetSlowly(fetch());
+    EXPECT_EQ(fetch_close(fetch_), 0);
+    memo_ticket_free(ticket);
+    LetSlowNamesGo();
+    alarm(0);
+}
+
+TEST_F(FetchLife, NobodyElseWaitsForANameThatNobodyWaitsFor) {
+    struct memo_options cache = {};
+    struct memo_value v;
+
+    cache.size = sizeof cache;
+    cache.flags = MEMO_CANCEL_UNWANTED;
+    options_.cache = &cache;
+    alarm(60);
+    struct memo_ticket *ticket = BeginToGetSlowly(fetch());
+    EXPECT_EQ(memo_ticket_cancel(ticket), 0);
+    memo_ticket_free(ticket);
+    EXPECT_EQ(fetch_get(fetch_, Url("/page/1").c_str(), &v), 0);
+    memo_release(&v);
+    EXPECT_EQ(ended().size(), 2u);
+    LetSlowNamesGo();
+    alarm(0);
 }
 
 // ------------------------------------------------------------------- fork (L3)
