@@ -132,7 +132,7 @@ static void set_times(struct fetch *f, struct memo_options *cache) {
     if (cache->clock != NULL) {
         f->clock = *cache->clock;
     }
-    f->detour_ns = cache->ttl_ns;
+    f->moment_ns = cache->ttl_ns;
     set_unless_given(&cache->ttl_ns, MEMO_NEVER);
     f->ttl_ns = cache->ttl_ns;
     f->stale_if_error_ns = cache->stale_if_error_ns;

@@ -108,9 +108,10 @@ typedef void fetch_ended_fn(void *arg, const struct fetch_load *load);
 //   nothing of it, cache->stale_if_error_ns counts; must-revalidate and
 //   no-cache forbid it.  A status from 400 to 499 is an answer: callers get
 //   that error, and the old response is gone.
-// - Of redirects and what they lead to, the strictest counts.  One with a status
-//   of 302, 303 or 307 that doesn't say how long it is good is asked each time, as
-//   with no-cache, unless cache->ttl_ns is set.
+// - Of redirects and what they lead to, the strictest counts.
+// - With some statuses (of redirects 302, 303, 307; with FETCH_ANY_STATUS 403, 429,
+//   500, 503, ...) a response that doesn't say how long it is good is asked for
+//   again by each call, unless cache->ttl_ns is set.
 //
 // Where else the server is silent the cache's options count, that is ttl_ns:
 // nothing is guessed from dates.  s-maxage, private and Pragma don't matter.  Errors

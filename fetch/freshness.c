@@ -227,10 +227,24 @@ static void take_field(struct fetch_header *h, struct piece name,
 
 // ----------------------------------------------------------------- a header
 
-// Whether status is that of a redirect which counts this once, unless it says for
-// how long (RFC 9110, 15.4).
-static int is_temporary(int status) {
-    return status == 302 || status == 303 || status == 307;
+// Whether what comes with status may be used again though it doesn't say for how
+// long (RFC 9110, 15.1).  A 304 is about something else.
+static int is_lasting(int status) {
+    static const short lasting[] = {200, 203, 204, 206, 300, 301, 304,
+                                    308, 404, 405, 410, 414, 501};
+
+    for (size_t i = 0; i < sizeof lasting / sizeof lasting[0]; i++) {
+        if (lasting[i] == status) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int fetch_header_is_momentary_(const struct fetch_header *h) {
+    return h->has_detour ||
+           (!is_lasting(h->status) &&
+            fetch_terms_of_(&h->said, h->age_s).fresh_ns == FETCH_UNSAID);
 }
 
 // Begin the header of another response.  Of the one before, if it was a
@@ -245,7 +259,7 @@ static void begin(struct fetch_header *h, struct piece line) {
 
         before = has_before ? fetch_terms_join_(&before, &terms) : terms;
         has_before = 1;
-        has_detour |= is_temporary(h->status) && terms.fresh_ns == FETCH_UNSAID;
+        has_detour = fetch_header_is_momentary_(h);
     }
     memset(h, 0, sizeof *h);
     h->before = before;

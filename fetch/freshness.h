@@ -49,7 +49,7 @@ struct fetch_header {
     int64_t age_s;              // as told by its Age; 0 if it isn't
     int has_before;             // there were redirects
     struct fetch_terms before;  // the strictest of each
-    int has_detour;             // one was temporary, and didn't say how long
+    int has_detour;             // one was for the moment, see below
     int is_open;                // its end has not come
     int has_type;               // it tells a Content-Type
     char etag[FETCH_ETAG_SIZE];
@@ -67,6 +67,10 @@ struct fetch_header {
 // in seconds since 1970.
 void fetch_header_take_(struct fetch_header *h, const char *line, size_t size,
                         int64_t now);
+
+// Whether the response, or a redirect before it, has a status with which it isn't
+// to be used again unless it says for how long, and doesn't say that.
+int fetch_header_is_momentary_(const struct fetch_header *h);
 
 // Whether a response that says that, and was last changed then, came so long after
 // that it is what there was at the end of that second (RFC 9110, 8.8.2.2).

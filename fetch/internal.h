@@ -38,7 +38,7 @@ struct fetch {
     struct memo_clock clock;  // the cache's; now_ns is NULL for the default
     // The cache's times, as they were given: for what servers don't say.
     int64_t ttl_ns;            // MEMO_NEVER: for ever
-    int64_t detour_ns;         // a temporary redirect; 0: one is asked each time
+    int64_t moment_ns;         // of what isn't to be used again without a word
     int64_t refresh_after_ns;  // MEMO_NEVER: never
     int64_t stale_if_error_ns;
     CURLM *multi;  // Owned by the thread, but for curl_multi_wakeup(), under mu

@@ -71,11 +71,11 @@ static struct fetch_terms terms_of(const struct transfer *t,
     if (t->header.has_before) {
         terms = fetch_terms_join_(&terms, &t->header.before);
     }
-    if (t->header.has_detour) {
-        struct fetch_terms detour = {0, t->fetch->detour_ns,
-                                     t->fetch->detour_ns, FETCH_UNSAID, 0};
+    if (fetch_header_is_momentary_(&t->header)) {
+        int64_t ns = t->fetch->moment_ns;
+        struct fetch_terms moment = {0, ns, ns, FETCH_UNSAID, 0};
 
-        terms = fetch_terms_join_(&terms, &detour);
+        terms = fetch_terms_join_(&terms, &moment);
     }
     fetch_terms_later_(&terms, now_ns - t->asked_ns);
     return terms;

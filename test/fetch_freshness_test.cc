@@ -334,6 +334,20 @@ TEST(Header, RedirectsAreRememberedByTheStrictest) {
     EXPECT_EQ(h.said.max_age_s, 100);
 }
 
+TEST(Header, SomeStatusesAreForTheMomentUnlessTheySayOtherwise) {
+    for (const char *status : {"200", "204", "301", "304", "308", "404", "410"}) {
+        struct fetch_header h = Take({}, std::string("HTTP/2 ") + status);
+        EXPECT_FALSE(fetch_header_is_momentary_(&h)) << status;
+    }
+    for (const char *status : {"201", "302", "307", "400", "403", "500", "503"}) {
+        const std::string line = std::string("HTTP/2 ") + status;
+        struct fetch_header silent = Take({}, line);
+        struct fetch_header said = Take({kControl + "max-age=0"}, line);
+        EXPECT_TRUE(fetch_header_is_momentary_(&silent)) << status;
+        EXPECT_FALSE(fetch_header_is_momentary_(&said)) << status;
+    }
+}
+
 TEST(Header, ATemporaryRedirectThatDoesntSayHowLongIsNoted) {
     for (const char *status : {"301", "302", "303", "307", "308"}) {
         const bool is_temporary = status[2] != '1' && status[2] != '8';

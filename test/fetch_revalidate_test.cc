@@ -972,6 +972,20 @@ TEST_P(Revalidate, AStatusThatIsAResponseIsKeptAsTheServerSays) {
     ExpectGot(Get("/etag/5"), MEMO_LOADED, Page(5));
 }
 
+TEST_P(Revalidate, AFailureThatIsAResponseIsKeptOnlyIfItSaysSo) {
+    options_.flags |= FETCH_ANY_STATUS;
+    Say("/etag/5", "");
+    for (unsigned status : {500u, 503u, 429u}) {
+        Fail("/etag/5", status);
+        clock_.Advance(1);
+        ExpectGot(Get("/etag/5"), MEMO_LOADED, "not now\n");
+    }
+    // That there is no such page is an answer like others.
+    EXPECT_EQ(Get("/missing").from, (uint32_t)MEMO_LOADED);
+    clock_.Advance(1);
+    EXPECT_EQ(Get("/missing").from, (uint32_t)MEMO_HIT);
+}
+
 TEST_P(Revalidate, BadTimesAreRefused) {
     options_.keep_ns = -1;
     EXPECT_EQ(fetch_new(&options_, &fetch_), MEMO_EINVAL);
