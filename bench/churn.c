@@ -141,7 +141,7 @@ int main(int argc, char **argv) {
     const struct bench_option known[] = {{"--keys", .number = &keys},
                                          {"--ops", .number = &w.ops},
                                          {"--json", .file = &json},
-                                         {NULL}};
+                                         {.name = NULL}};
     int threads;
 
     if (bench_options(argc, argv, 1, known) != argc || keys < 16 || w.ops < 1) {

@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
     struct memo *m;
     int64_t t0, t1;
     const struct bench_option known[] = {
-        {"--keys", .number = &keys}, {"--json", .file = &json}, {NULL}};
+        {"--keys", .number = &keys}, {"--json", .file = &json}, {.name = NULL}};
 
     if (bench_options(argc, argv, 1, known) != argc || keys < 1) {
         fprintf(stderr, "usage: clear [--keys N] [--json FILE]\n");

@@ -124,7 +124,7 @@ int main(int argc, char **argv) {
     const struct bench_option known[] = {{"--keys", .number = &keys},
                                          {"--runs", .integer = &runs},
                                          {"--json", .file = &json},
-                                         {NULL}};
+                                         {.name = NULL}};
 
     name = name == NULL ? argv[0] : name + 1;
     name = strncmp(name, "growth-", 7) == 0 ? name + 7 : "memo";

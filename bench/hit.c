@@ -169,7 +169,7 @@ int main(int argc, char **argv) {
                                          {"--rounds", .integer = &rounds},
                                          {"--only", .text = &only},
                                          {"--json", .file = &json},
-                                         {NULL}};
+                                         {.name = NULL}};
 
     if (bench_options(argc, argv, 1, known) != argc || n_keys < 16 ||
         rounds < 1) {

@@ -450,7 +450,7 @@ static int take_all(int argc, char **argv) {
         {"--cost", .text = &args.cost},
         {"--sizes", .flag = &args.sizes},
         {"--json", .file = &args.json},
-        {NULL}};
+        {.name = NULL}};
     int i = bench_options(argc, argv, 1, known);
 
     if (i == argc - 1 && strncmp(argv[i], "--", 2) != 0) {

@@ -218,7 +218,7 @@ int main(int argc, char **argv) {
                                          {"--rounds", .integer = &rounds},
                                          {"--only", .text = &only},
                                          {"--json", .file = &json},
-                                         {NULL}};
+                                         {.name = NULL}};
 
     if (argc == 4 && strcmp(argv[1], "--count") == 0) {
         return count(argv[2], strtoul(argv[3], NULL, 10));

@@ -78,7 +78,7 @@ int main(int argc, char **argv) {
     size_t n_keys = (size_t)1 << 20, n_stream = (size_t)1 << 21;
     const struct bench_option known[] = {{"--keys", .number = &n_keys},
                                          {"--stream", .number = &n_stream},
-                                         {NULL}};
+                                         {.name = NULL}};
     struct bench_keys keys[2];
     int i, t;
 

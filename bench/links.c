@@ -182,7 +182,7 @@ int main(int argc, char **argv) {
     size_t n = 1000000;
     FILE *json = NULL;
     const struct bench_option known[] = {
-        {"--keys", .number = &n}, {"--json", .file = &json}, {NULL}};
+        {"--keys", .number = &n}, {"--json", .file = &json}, {.name = NULL}};
 
     if (bench_options(argc, argv, 1, known) != argc || n < HOT) {
         fprintf(stderr, "usage: links [--keys N, at least %d] [--json FILE]\n",

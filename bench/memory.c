@@ -170,7 +170,7 @@ int main(int argc, char **argv) {
     const struct bench_option known[] = {{"--entries", .number = &args.entries},
                                          {"--only", .text = &args.only},
                                          {"--json", .file = &args.json},
-                                         {NULL}};
+                                         {.name = NULL}};
     int failed = 0;
     size_t v;
 

@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
     const struct bench_option known[] = {{"--entries", .number = &args.entries},
                                          {"--program", .text = &args.program},
                                          {"--json", .file = &args.json},
-                                         {NULL}};
+                                         {.name = NULL}};
     pid_t pid;
     int failed;
 

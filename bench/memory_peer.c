@@ -12,7 +12,7 @@ int main(int argc, char **argv) {
     size_t entries = 1000000, i;
     FILE *json = NULL;
     const struct bench_option known[] = {
-        {"--entries", .number = &entries}, {"--json", .file = &json}, {NULL}};
+        {"--entries", .number = &entries}, {"--json", .file = &json}, {.name = NULL}};
     double before;
 
     if (bench_options(argc, argv, 2, known) != argc || entries < 1000) {

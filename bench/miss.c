@@ -95,7 +95,7 @@ int main(int argc, char **argv) {
     size_t keys = (size_t)1 << 20;
     FILE *json = NULL;
     const struct bench_option known[] = {
-        {"--keys", .number = &keys}, {"--json", .file = &json}, {NULL}};
+        {"--keys", .number = &keys}, {"--json", .file = &json}, {.name = NULL}};
     struct worker w = {0};
     int threads;
 

@@ -297,7 +297,7 @@ int main(int argc, char **argv) {
                                          {"--key", .text = &key},
                                          {"--load-ms", .integer = &s.load_ms},
                                          {"--json", .file = &json},
-                                         {NULL}};
+                                         {.name = NULL}};
     double last_us, published_us;
     int64_t last;
     int i;

@@ -277,7 +277,7 @@ int main(int argc, char **argv) {
                                          {"--ops", .number = &ops},
                                          {"--reference", .text = &wanted},
                                          {"--json", .file = &json},
-                                         {NULL}};
+                                         {.name = NULL}};
 
     i = bench_options(argc, argv, 1, known);
     n_programs = argc - i - 2;
