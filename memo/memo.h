@@ -51,7 +51,8 @@
 // went from the cache in memory (memo_stats.retired), for threads that can.
 //
 // No function here is a point at which a thread may be cancelled (pthread_cancel),
-// unless a user's function that it calls is one.
+// unless a user's function that it calls is one.  None is for signal handlers, which
+// may have interrupted another.  errno says nothing, and may change.
 //
 // Each function below says whose the memory is (Owner), who may call it from
 // where (Threads), what it waits for (Blocks), and what is locked while a
