@@ -18,6 +18,7 @@
 #include "sync/machine.h"
 #include "sync/monitor.h"
 #include "sync/pin.h"
+#include "sync/ticks.h"
 
 // memo_new(): how a cache is made of options.
 
@@ -203,6 +204,15 @@ static struct memo *alloc_core(const struct memo_allocator *allocator,
     return m;
 }
 
+// What is asked once, now: the first hit would have to wait for the answer, or be in
+// a sandbox where one mustn't ask.
+static void ask_the_machine(void) {
+    struct sync_ticks_window window = {0, 0};
+
+    (void)sync_heavy_fence_available();
+    (void)sync_ticks_read_clock(&window);
+}
+
 int memo_new(const struct memo_options *options, struct memo **out) {
     const struct memo_allocator *allocator;
     struct memo_options o;
@@ -217,8 +227,7 @@ int memo_new(const struct memo_options *options, struct memo **out) {
         return MEMO_EINVAL;
     }
     memo_look_after_orphans_();
-    // Ask once, now: the first hit would have to wait for the answer.
-    (void)sync_heavy_fence_available();
+    ask_the_machine();
     allocator = o.allocator == NULL ? &memo_by_malloc_ : o.allocator;
     n_shards = memo_options_shards_(&o);
     m = alloc_core(allocator, n_shards, policy_size(&o),

@@ -1,5 +1,5 @@
-// In a sandbox that forbids membarrier(2): from the start, or put up while the
-// cache is in use.  Nothing is destroyed that somebody holds.
+// In a sandbox that forbids what the cache would ask the system for: from the start,
+// or put up while it is in use.  Nothing is destroyed that somebody holds.
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -22,13 +22,13 @@ namespace {
 
 enum { THREADS = 3, KEYS = 8, ROUNDS = 20000 };
 
-// From now on membarrier() fails with EPERM, in this thread and those it starts;
-// with all, in those that run already, too.
-void ForbidMembarrier(bool all) {
+// From now on a call of the system has that outcome, in this thread and those it
+// starts; with all, in those that run already, too.
+void Forbid(unsigned call, unsigned outcome, bool all) {
     sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, outcome),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
@@ -38,6 +38,10 @@ void ForbidMembarrier(bool all) {
         fprintf(stderr, "no sandbox here\n");
         _exit(0);
     }
+}
+
+void ForbidMembarrier(bool all) {
+    Forbid(SYS_membarrier, SECCOMP_RET_ERRNO | EPERM, all);
 }
 
 // A value is a number, which its destructor takes away.
@@ -54,11 +58,12 @@ int Load(void *, memo_load *l) {
     return memo_load_adopt(l, new int(1), sizeof(int), Destroy, nullptr);
 }
 
-memo *New() {
+memo *New(int64_t ttl_ns = 0) {
     memo_options options = {};
     memo *m = nullptr;
     options.size = sizeof(options);
     options.load = Load;
+    options.ttl_ns = ttl_ns;
     return memo_new(&options, &m) == 0 ? m : nullptr;
 }
 
@@ -133,6 +138,19 @@ void InOneThread() {
     _exit(0);
 }
 
+// The machine is asked what it is when a cache is made, and not by the first hit.
+void WithoutFiles() {
+    memo *m = New(int64_t(1) << 40);
+    Forbid(SYS_openat, SECCOMP_RET_KILL_PROCESS, false);
+    GetAndForget(m, 100);
+    for (int i = 0; i < 100; i++) {
+        memo_value v;
+        Require(memo_get(m, "k", 1, &v) == 0, "get");
+        memo_release(&v);
+    }
+    _exit(0);
+}
+
 class Sandbox : public testing::Test {
    public:
     Sandbox() {
@@ -150,6 +168,10 @@ TEST_F(Sandbox, ForbidsHeavyFencesMeanwhile) {
 
 TEST_F(Sandbox, ForbidsHeavyFencesInOneThread) {
     EXPECT_EXIT(InOneThread(), testing::ExitedWithCode(0), "");
+}
+
+TEST_F(Sandbox, ForbidsFilesOnceTheCacheIsMade) {
+    EXPECT_EXIT(WithoutFiles(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
