@@ -229,9 +229,8 @@ TEST(Event, WatcherIsCalledWhenTheEventIsSetWithNothingLocked) {
 struct WatcherThatWaits {
     WatcherThatWaits() {
         watcher.fn = [](sync_watcher *w) {
-            auto over = SYNC_CONTAINER(w, WatcherThatWaits, watcher)
-                            ->over.get_future();
-            EXPECT_EQ(over.wait_for(std::chrono::seconds(10)),
+            auto *self = SYNC_CONTAINER(w, WatcherThatWaits, watcher);
+            EXPECT_EQ(self->over.get_future().wait_for(std::chrono::seconds(10)),
                       std::future_status::ready);
         };
     }
