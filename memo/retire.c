@@ -195,10 +195,12 @@ static int reclaim_batch(struct shard *s, uint64_t from, uint64_t n,
 
 // The retired entries from the given one on stay, whether or not they are pinned.
 static uint64_t keep_from(struct shard *s, uint64_t from, uint64_t kept) {
-    while (from < s->n_retired) {
-        s->retired[kept++] = s->retired[from++];
+    uint64_t n = s->n_retired - from;
+
+    if (kept != from) {
+        memmove(s->retired + kept, s->retired + from, n * sizeof(*s->retired));
     }
-    return kept;
+    return kept + n;
 }
 
 void memo_reclaim_owned_(struct shard *s, void *unused) {
