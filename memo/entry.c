@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "memo/calling.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
@@ -260,6 +261,17 @@ int memo_entry_has_destructor_(const struct entry *e) {
     return a != NULL && a->free_fn != NULL;
 }
 
+// Entries whose destructors memo_close() waits for say so instead of counting
+// references, of which they have none; in the child of a fork it doesn't wait for
+// those that its parent had taken.
+void memo_entry_mark_due_(struct entry *e) {
+    SYNC_STORE(&e->refs, memo_n_forks_() + 1);
+}
+
+static int is_due(const struct entry *e) {
+    return SYNC_LOAD(&e->refs) == memo_n_forks_() + 1;
+}
+
 static void call_destructor(const struct adopted *a) {
     struct entry *e;
 
@@ -277,6 +289,7 @@ void memo_entry_destroy_(struct entry *e) {
     struct shard *s = entry_shard(e);
     size_t bytes = word & ENTRY_RETIRED ? memo_entry_bytes_(s->memo, e) : 0;
     const struct adopted *a = adopted_by(e);
+    int due = a != NULL && a->free_fn != NULL && is_due(e);
 
     if (a != NULL && a->free_fn != NULL) {
         call_destructor(a);
@@ -291,6 +304,9 @@ void memo_entry_destroy_(struct entry *e) {
     if (word & ENTRY_RETIRED) {
         (void)SYNC_SUB_ACQREL(&s->undead_bytes, bytes);  // ORDER(undead) gone:A
         (void)SYNC_SUB_ACQREL(&s->n_undead, 1);
+    }
+    if (due) {
+        memo_destructor_called_(s);
     }
     memo_shard_gone_(s);
 }

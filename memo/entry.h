@@ -244,6 +244,9 @@ void memo_drop_garbage_(struct entry *garbage);
 // Whether destroying e calls a destructor of the user's.
 int memo_entry_has_destructor_(const struct entry *e);
 
+// memo_close() waits for the destructor of e, which is dead.
+void memo_entry_mark_due_(struct entry *e);
+
 // Whether the calling thread is in a destructor or a listener, of any cache.
 int memo_in_callback_(void);
 

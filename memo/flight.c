@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "memo/calling.h"
 #include "memo/entry.h"
 #include "memo/fork.h"
 #include "memo/internal.h"
@@ -189,6 +190,14 @@ static void call_cancel_fn(struct sync_watcher *w) {
     l->cancel_fn(l->cancel_arg, l);  // CALLBACK: nothing is locked
 }
 
+// It may finish the load.
+static void call_at_once(struct memo_load *l) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+
+    memo_calling_begin_(&calling, l->shard);
+    l->cancel_fn(l->cancel_arg, l);  // CALLBACK
+}
+
 int memo_load_on_cancel(struct memo_load *l, memo_cancel_fn *fn, void *arg) {
     if (l == NULL || fn == NULL) {
         return MEMO_EINVAL;
@@ -200,7 +209,7 @@ int memo_load_on_cancel(struct memo_load *l, memo_cancel_fn *fn, void *arg) {
     l->cancel_arg = arg;
     l->on_cancel.fn = call_cancel_fn;
     if (!sync_event_watch(&l->canceled, &l->on_cancel)) {
-        fn(arg, l);  // CALLBACK
+        call_at_once(l);
     }
     return 0;
 }

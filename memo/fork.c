@@ -1,5 +1,6 @@
 #include "memo/fork.h"
 
+#include "memo/calling.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/listen.h"
@@ -124,6 +125,7 @@ static void leave_flights_behind(struct memo *m) {
     for (i = 0; i < memo_n_shards_(m); i++) {
         memo_leave_behind_owned_(memo_shard_at_(m, i), &c);
         memo_listener_forked_owned_(memo_shard_at_(m, i));
+        memo_calling_forked_owned_(memo_shard_at_(m, i));
     }
     SYNC_STORE(&m->left_behind, c.ended);
     if (c.ended != NULL) {
@@ -247,10 +249,12 @@ static void end_settling(struct memo_load **f) {
 // Settle one flight; return whether there was one.  A completion may throw, or end
 // the thread.
 static int settle_flight(struct memo *m) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
     SYNC_CLEANUP(end_settling) struct memo_load *f = take_flight(m);
 
     SYNC_TLS(settling) = 1;
     if (f != NULL) {
+        memo_calling_begin_(&calling, f->shard);
         sync_event_set(&f->done);  // CALLBACK: completions, with MEMO_EFORKED
     }
     return f != NULL;

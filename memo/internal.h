@@ -10,6 +10,7 @@
 //     run.c          running loads, and waiting for them
 //     running.c      what runs in a thread, and who waits for whom
 //     pool.c         threads to run them
+//     calling.c      who calls users' functions, which memo_close() waits for
 //     async.c        waiting without a thread; queue.c: answers on a descriptor
 //     step.h, shard.h    what a shard's owner does: the steps under ownership
 //     begin.c, end.c     of a flight

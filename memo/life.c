@@ -1,3 +1,4 @@
+#include "memo/calling.h"
 #include "memo/engine.h"
 #include "memo/flight.h"
 #include "memo/fork.h"
@@ -193,10 +194,12 @@ static void close_on(struct closing *closing) {
 }
 
 // Close every shard.  Who comes while another is at it does the same, so that on
-// return all are closed.
+// return all are closed; and waits for what that one calls as for all others.
 static void close_shards(struct memo *m) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
     struct closing c = {m, 0, {NULL}};
 
+    memo_calling_begin_(&calling, memo_shard_at_(m, 0));
     close_on(&c);
 }
 
@@ -252,6 +255,16 @@ static void drop_everything(struct memo *m) {
     }
 }
 
+// Wait for all that is called in other threads.
+static int await_others(struct memo *m, int64_t deadline_ns) {
+    int error = memo_await_told_(m, deadline_ns);
+
+    if (error == 0) {
+        error = memo_reaper_drain_(m, deadline_ns);
+    }
+    return error == 0 ? memo_await_callings_(m, deadline_ns) : error;
+}
+
 int memo_close(struct memo *m, int64_t deadline_ns) {
     int error, late;
 
@@ -264,11 +277,10 @@ int memo_close(struct memo *m, int64_t deadline_ns) {
     wake_closers(m);
     error = drain(m, deadline_ns);
     memo_excuse_loads_(m, 0);
+    // Completions hold values, which can be destroyed when they have returned.
+    (void)memo_await_callings_(m, deadline_ns);
     drop_everything(m);
-    late = memo_await_told_(m, deadline_ns);
-    if (late == 0) {
-        late = memo_reaper_drain_(m, deadline_ns);
-    }
+    late = await_others(m, deadline_ns);
     return error != 0 ? error : late;
 }
 
@@ -304,6 +316,9 @@ void memo_free(struct memo *m) {
     if (!SYNC_LOAD(&m->closing)) {
         (void)memo_close(m, MEMO_NEVER);
     }
+    if (SYNC_LOAD_ACQ(&m->draining) == 0) {
+        (void)memo_await_callings_(m, MEMO_NEVER);
+    }
     memo_look_after_orphans_();
     stop_monitor(m);
     memo_pool_free_(m->pool, SYNC_LOAD_ACQ(&m->draining) == 0);
@@ -313,7 +328,7 @@ void memo_free(struct memo *m) {
         add_orphan(m);
     }
     for (i = 0; i < memo_n_shards_(m); i++) {
-        memo_shard_gone_(memo_shard_at_(m, i));
+        memo_calling_freed_(memo_shard_at_(m, i));
     }
     memo_core_gone_(m);
 }

@@ -1,5 +1,6 @@
 #include "memo/load.h"
 
+#include "memo/calling.h"
 #include "memo/depend.h"
 #include "memo/engine.h"
 #include "memo/entry.h"
@@ -263,6 +264,13 @@ int memo_hand_out_old_(struct memo_load *f, struct memo_value *out) {
     return 0;
 }
 
+static void tell_unwanted(struct memo_load *f) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+
+    memo_calling_begin_(&calling, f->shard);
+    sync_event_set(&f->canceled);  // CALLBACK: of the load
+}
+
 void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up) {
     struct memo *m = f->shard->memo;
     struct leave_step leave = {f, joined_ns == STARTED, 0};
@@ -276,7 +284,7 @@ void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up) {
     if (gave_up && (m->cancel_unwanted || m->max_waiters_per_key != 0)) {
         memo_own_(f->shard, memo_leave_owned_, &leave);
         if (leave.unwanted) {
-            sync_event_set(&f->canceled);  // CALLBACK: of the load
+            tell_unwanted(f);
         }
     }
 }
@@ -350,6 +358,7 @@ static void end_flight(struct memo_load *f, int error) {
 }
 
 int memo_load_finish(struct memo_load *l, int error) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
     SYNC_CLEANUP(memo_flight_drop_) struct memo_load *finished = NULL;
 
     if (l == NULL || error == MEMO_PENDING) {
@@ -358,6 +367,7 @@ int memo_load_finish(struct memo_load *l, int error) {
     if (SYNC_XCHG_ACQREL(&l->finished, 1) != 0) {
         return MEMO_EALREADY;
     }
+    memo_calling_begin_(&calling, l->shard);
     if (l->cancel_fn != NULL) {
         (void)sync_event_unwatch(&l->canceled, &l->on_cancel);
     }

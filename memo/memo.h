@@ -495,22 +495,32 @@ MEMO_API int memo_new(const struct memo_options *options, struct memo **out);
 // held stay valid.  A load of this cache that calls memo_close() isn't waited
 // for.  Closing again waits again.
 //
+// When it has returned 0, none of the functions that the cache was given runs any
+// more, in whatever thread, and what they work with may be freed: loads, completions,
+// what memo_load_on_cancel() was given, listeners and destructors.  But not waited for
+// is
+//   - who calls it: inside a load or one of those functions, of whatever cache, it
+//     waits for the loads and listeners, and with a monitor for destructors (inside
+//     a destructor or a listener for loads alone), since the others may wait for it;
+//   - what another thread's own call does before it returns: memo_get_async() whose
+//     answer was there, memo_ticket_cancel(), the weight of what memo_put() stores;
+//   - destructors of what somebody still holds: as a value, by a ticket, by
+//     memo_load_retain(), or by a call that is about to return it.
+//
 // Return 0; MEMO_ETIMEDOUT if loads are still running (their results will be
-// destroyed when they come), or, with a monitor, destructors in other threads; or
-// MEMO_EINVAL.
+// destroyed when they come), or those functions; or MEMO_EINVAL.
 //
 // Owner:   the cache stays the caller's: calls return MEMO_ECLOSED until
 //          memo_free().
 // Threads: any, while other threads are in any function of the cache.
-// Blocks:  until running loads have ended, or deadline_ns on the cache's clock; and
-//          for destructors.  One called by a destructor waits for no other.  What
-//          another thread is just answering, a load having ended, may be answered
-//          a moment later.
+// Blocks:  until running loads and functions have ended, or deadline_ns on the
+//          cache's clock.  They mustn't need what its caller has locked.
 // Locks:   none held while destructors run.
 MEMO_API int memo_close(struct memo *m, int64_t deadline_ns);
 
 // End a cache: memo_close(m, MEMO_NEVER) unless it was closed before, then give
-// its memory back.  NULL is allowed.
+// its memory back.  If no load runs any more, it waits for functions as memo_close()
+// does, in any case.  NULL is allowed.
 //
 // Owner:   m is gone.  Memory that values still held, or loads still running,
 //          depend on goes with the last of them.
@@ -922,7 +932,7 @@ MEMO_API int memo_load_is_canceled(struct memo_load *l);
 // already.  Once for each load.  Return 0, MEMO_EINVAL or MEMO_EALREADY.
 //
 // Owner:   arg must outlive the load: fn may be running until shortly after
-//          memo_load_finish().
+//          memo_load_finish().  memo_close() waits for it.
 // Threads: one at a time.
 // Blocks:  no.
 // Locks:   none while fn runs.

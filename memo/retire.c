@@ -1,3 +1,4 @@
+#include "memo/calling.h"
 #include "memo/entry.h"
 #include "memo/listen.h"
 #include "memo/shard.h"
@@ -132,39 +133,52 @@ static void reclaim(struct shard *s, struct entry *e) {
     }
 }
 
-// Where the part of s->garbage ends that a thread takes.  *left: the bytes behind it.
+// Where the part of s->garbage ends that a thread takes.  *left: the bytes behind it;
+// *n_due: the destructors in it.
 //
 // Destructors may take long.  So a thread runs only a few, even if many values
 // turned out to be unpinned at once; each write adds one value, so those who come
 // later catch up.
-static struct entry **end_of_part(struct shard *s, uint64_t *left) {
+static struct entry **end_of_part(struct shard *s, uint64_t *left,
+                                  uint32_t *n_due) {
     struct entry **end = &s->garbage;
-    int n = 0;
+    uint32_t n = 0;
 
     *left = s->garbage_bytes;
     while (*end != NULL &&
            (n < DESTRUCTORS_AT_ONCE || *left > RECLAIM_BYTES)) {
-        n += memo_entry_has_destructor_(*end);
+        n += memo_entry_has_destructor_(*end) != 0;
         *left -= memo_entry_bytes_(s->memo, *end);
         end = entry_next_dead(*end);
     }
+    *n_due = n;
     return end;
 }
 
 struct entry *memo_take_garbage_owned_(struct shard *s) {
-    struct entry *part = s->garbage, **end, *rest;
+    struct entry *part = s->garbage, **end, *rest, *e;
+    uint32_t n_due;
 
-    end = end_of_part(s, &s->garbage_bytes);
+    end = end_of_part(s, &s->garbage_bytes, &n_due);
     rest = *end;
     *end = NULL;
     s->garbage = rest;
+    if (n_due != 0) {
+        memo_destructors_due_(s, n_due);
+        for (e = part; e != NULL; e = *entry_next_dead(e)) {
+            if (memo_entry_has_destructor_(e)) {
+                memo_entry_mark_due_(e);
+            }
+        }
+    }
     return part;
 }
 
 int memo_leaves_garbage_owned_(struct shard *s) {
     uint64_t left;
+    uint32_t n_due;
 
-    return *end_of_part(s, &left) != NULL;
+    return *end_of_part(s, &left, &n_due) != NULL;
 }
 
 // Examine the n retired entries from the given one on, RECLAIM_BATCH at most, and

@@ -1,5 +1,6 @@
 #include "memo/run.h"
 
+#include "memo/calling.h"
 #include "memo/engine.h"
 #include "memo/flight.h"
 #include "memo/fork.h"
@@ -22,7 +23,7 @@ _Static_assert((int)SYNC_ETIMEDOUT == (int)MEMO_ETIMEDOUT &&
 
 static void run_here(struct memo_load *f) {
     struct memo *m = f->shard->memo;
-    SYNC_CLEANUP(memo_running_leave_) struct running r = {&f, 1, NULL, 0};
+    SYNC_CLEANUP(memo_running_leave_) struct running r = {&f, 1, NULL, 0, {NULL, NULL, 0, 0}};
     int error;
 
     memo_running_enter_(&r);
@@ -53,9 +54,12 @@ int memo_is_to_run_(struct memo_load *f) {
     return SYNC_LOAD(&f->task) == TASK_NONE || memo_take_task_(f);
 }
 
+// Letting go of f may destroy its result.
 static void run_task(void *task) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
     SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = task;
 
+    memo_calling_begin_(&calling, f->shard);
     if (memo_is_to_run_(f)) {
         run_unless_over(f);
     }
@@ -109,7 +113,7 @@ static void finish_many(const struct running *r, int error) {
 
 void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
                          size_t n) {
-    SYNC_CLEANUP(memo_running_leave_) struct running r = {flights, n, NULL, 0};
+    SYNC_CLEANUP(memo_running_leave_) struct running r = {flights, n, NULL, 0, {NULL, NULL, 0, 0}};
     int error;
 
     memo_running_enter_(&r);

@@ -146,6 +146,7 @@ void memo_running_enter_(struct running *r) {
     for (i = 0; i < r->n; i++) {
         (void)SYNC_ADD(&r->flights[i]->refs, 1);
     }
+    memo_calling_begin_(&r->calling, r->flights[0]->shard);
     r->outer = SYNC_TLS(innermost);
     if (memo_has_edges_()) {
         (void)memo_set_edges_(r->flights[0]);
@@ -166,6 +167,7 @@ void memo_running_leave_(struct running *r) {
         }
         memo_flight_unref_(r->flights[i]);
     }
+    memo_calling_end_(&r->calling);
 }
 
 int memo_is_running_(void) {

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "memo/calling.h"
 #include "memo/fork.h"
 
 struct memo;
@@ -16,6 +17,7 @@ struct running {
     size_t n;
     struct running *outer;
     int returned;
+    struct calling calling;
 };
 void memo_running_enter_(struct running *r);
 

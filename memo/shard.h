@@ -78,6 +78,7 @@ struct shard {
     // on retired, in garbage, put off by the monitor, referred to, or in their
     // destructors.  ORDER(undead) in entry.c
     sync_atomic_u64 n_undead, undead_bytes;
+    sync_atomic_u32 calling;  // Atomic: threads in users' functions, see calling.c
 };
 
 // Reclaiming so many retired bytes is worth a scan of all pins.
