@@ -1,4 +1,5 @@
 #include "memo/args.h"
+#include "memo/calling.h"
 #include "memo/entry.h"
 #include "memo/find.h"
 #include "memo/flight.h"
@@ -108,15 +109,14 @@ static int is_bad_async(const struct memo_wait *wait) {
                             wait->soft_deadline_ns != 0);
 }
 
-// Also when the answer ends the thread, or throws: then the load whose turn was to
-// come is abandoned (E3).
-static void end_turns(struct memo_turns *turns) {
-    memo_turns_end_(turns);
-    if (turns->next < turns->n) {
-        if (memo_is_to_run_(turns->flights[0])) {
-            (void)memo_load_finish(turns->flights[0], MEMO_EABANDONED);
+// When the answer has ended the thread, or thrown: the load whose turn was to come is
+// abandoned (E3).
+static void abandon_refresh(struct memo_load **f) {
+    if (*f != NULL) {
+        if (memo_is_to_run_(*f)) {
+            (void)memo_load_finish(*f, MEMO_EABANDONED);
         }
-        memo_run_refresh_(turns->flights[0]);  // what is left to do
+        memo_run_refresh_(*f);  // what is left to do
     }
 }
 
@@ -124,8 +124,8 @@ static void end_turns(struct memo_turns *turns) {
 // comes after the answer, which may close the cache, or wait for it, and then runs it.
 static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
                                void *arg) {
-    struct memo_load *f = begin->started ? begin->flight : NULL;
-    SYNC_CLEANUP(end_turns) struct memo_turns turns = {&f, f != NULL, 0, NULL, NULL};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(abandon_refresh) struct memo_load *f = NULL;
     struct memo_value value;
 
     memset(&value, 0, sizeof(value));
@@ -133,11 +133,14 @@ static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
     if (begin->entry != NULL) {
         memo_entry_hand_out_(begin->entry, begin->from, &value);
     }
-    memo_turns_begin_(&turns);
+    if (begin->started) {
+        f = begin->flight;
+        memo_calling_begin_(&calling, f->shard);
+    }
     done(arg, begin->error, &value);  // CALLBACK
-    turns.next = turns.n;
-    if (f != NULL) {
-        memo_run_refresh_(f);
+    if (begin->started) {
+        f = NULL;
+        memo_run_refresh_(begin->flight);
     }
 }
 

@@ -50,6 +50,16 @@ static void join(struct shard *s, struct memo_load *f, struct begin_step *b) {
     b->late = memo_source_moved_(s->memo, f->began);
 }
 
+// Whether the load of what b starts won't run at once: an executor is to come to it,
+// or who has an answer to give first, or others to load.
+static int is_for_later(const struct memo *m, const struct begin_step *b) {
+    int refreshes = b->entry != NULL;
+
+    return b->in_turns || (m->executor.submit == NULL
+                               ? b->hands_over && refreshes
+                               : b->hands_over || refreshes);
+}
+
 // Start the flight that b has brought along; old is the key's entry, or NULL.
 static void start(struct shard *s, struct begin_step *b, struct entry *old) {
     struct memo_load *f = b->spare;
@@ -63,8 +73,7 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
         return;
     }
     f->alone = b->depth == BEGIN_ALONE;
-    if ((b->hands_over && b->entry != NULL) ||
-        (s->memo->pool != NULL && (b->hands_over || b->entry != NULL))) {
+    if (is_for_later(s->memo, b)) {
         SYNC_STORE(&f->task, TASK_OPEN);
     }
     memo_attach_flight_owned_(s, f);

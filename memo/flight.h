@@ -35,8 +35,9 @@ enum flight_state {
     FLIGHT_ENDED = 3,     // done is set, or about to be
 };
 
-// Whether the load is, or will be, a task for memo's own pool, or for who has an answer
-// to give first; until these begin with it, who can't wait for that may take it.
+// Whether the load is, or will be, a task for an executor, or for who has an answer to
+// give first, or others to load; until these begin with it, who can't wait for that
+// may take it.
 enum task_state { TASK_NONE = 0, TASK_OPEN = 1, TASK_TAKEN = 2 };
 
 // What a load says of its result, besides giving a value or failing.

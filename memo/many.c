@@ -1,5 +1,6 @@
 #include "memo/args.h"
 #include "memo/batch.h"
+#include "memo/calling.h"
 #include "memo/depend.h"
 #include "memo/engine.h"
 #include "memo/entry.h"
@@ -14,7 +15,9 @@
 
 // Many keys at once: first all hits (batch.c); then, for what is missing: claim,
 // load, wait, in this order for all keys, so that nobody who waits holds a claim
-// that he hasn't served.
+// that he hasn't served.  What is loaded in turn are open tasks meanwhile: a load, or
+// another function of the user's, that asks for one whose turn has not come runs it
+// itself.
 
 // A key that wasn't resident.
 struct miss {
@@ -44,6 +47,7 @@ static void claim(struct bulk *b, const struct memo_bytes *key,
         memo_depth_of_(wait));
 
     begin.left = &b->left;
+    begin.in_turns = m->load_many == NULL;
     miss->shard = memo_shard_of_(m, begin.hash);
     *error = memo_find_or_start_(m, &begin);
     miss->flight = begin.flight;
@@ -82,22 +86,15 @@ static void do_what_is_left(struct bulk *b) {
 
 // Also when this thread ends inside a load: then claims that it had not come to
 // are abandoned (E3), and waits that it had not come to given up.
-//
-// LIFETIME: no flight is let go of while another is queued behind it.
 static void end_bulk(struct bulk *b) {
     size_t i;
 
-    for (i = 0; i < b->n; i++) {
-        if (is_to_run(&b->misses[i])) {
-            memo_queue_behind_(b->misses[i].flight, NULL);
-        }
-    }
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
         if (miss->flight == NULL) {
             continue;
         }
-        if (is_to_run(miss)) {
+        if (is_to_run(miss) && memo_is_to_run_(miss->flight)) {
             (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
         }
         if (miss->waits) {
@@ -129,23 +126,6 @@ static int begin_bulk(struct bulk *b, struct memo *m, size_t n) {
     return 0;
 }
 
-// The loads will run one after the other.  So a load that asks for a later one,
-// or for somebody who waits for a later one, waits for itself (W4).
-static void queue_claimed(struct bulk *b) {
-    struct memo_load *before = NULL;
-    size_t i;
-
-    for (i = 0; i < b->n; i++) {
-        struct miss *miss = &b->misses[i];
-        if (is_to_run(miss)) {
-            if (before != NULL) {
-                memo_queue_behind_(miss->flight, before);
-            }
-            before = miss->flight;
-        }
-    }
-}
-
 // What has an answer already isn't worth waiting for, if others may load it.
 static void hand_over_refreshes(struct bulk *b) {
     size_t i;
@@ -159,48 +139,44 @@ static void hand_over_refreshes(struct bulk *b) {
     }
 }
 
-// One after the other.  A load may close the cache: then it isn't worth while to
-// run the others.
-static void load_in_turns(struct bulk *b, size_t n_loads) {
-    SYNC_CLEANUP(memo_turns_end_)
-    struct memo_turns turns = {b->loads, n_loads, 0, NULL, NULL};
+// One after the other, but for those that somebody couldn't wait for.
+static void load_in_turns(struct bulk *b) {
     size_t i;
 
-    memo_turns_begin_(&turns);
     for (i = 0; i < b->n; i++) {
         struct miss *miss = &b->misses[i];
-        if (!is_to_run(miss)) {
-            continue;
-        }
-        turns.next++;
-        miss->ran = 1;
-        memo_queue_behind_(miss->flight, NULL);
-        if (sync_event_is_set(&miss->flight->done)) {
-            (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
-        } else {
+        if (is_to_run(miss)) {
+            miss->ran = 1;
             memo_run_load_(miss->flight, 0);
         }
     }
 }
 
-// Load what was claimed: by one bulk load, or one after the other.
-static void load_claimed(struct bulk *b) {
+static void load_at_once(struct bulk *b) {
     size_t n_loads = 0, i;
 
-    hand_over_refreshes(b);
-    if (b->memo->load_many == NULL) {
-        queue_claimed(b);
-    }
     for (i = 0; i < b->n; i++) {
-        if (is_to_run(&b->misses[i])) {
-            b->loads[n_loads++] = b->misses[i].flight;
-            b->misses[i].ran = b->memo->load_many != NULL;
+        struct miss *miss = &b->misses[i];
+        if (is_to_run(miss)) {
+            b->loads[n_loads++] = miss->flight;
+            miss->ran = 1;
         }
     }
-    if (n_loads != 0 && b->memo->load_many != NULL) {
+    if (n_loads != 0) {
         memo_run_load_many_(b->memo, b->loads, n_loads);
-    } else if (n_loads != 0) {
-        load_in_turns(b, n_loads);
+    }
+}
+
+// Load what was claimed: by one bulk load, or one after the other.
+static void load_claimed(struct bulk *b) {
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+
+    memo_calling_begin_(&calling, memo_shard_at_(b->memo, 0));
+    hand_over_refreshes(b);
+    if (b->memo->load_many != NULL) {
+        load_at_once(b);
+    } else {
+        load_in_turns(b);
     }
 }
 

@@ -159,8 +159,8 @@ struct memo_bytes {
 // MEMO_EABANDONED, and so is ending the thread (pthread_exit, pthread_cancel)
 // or throwing a C++ exception through the call.
 //
-// Runs in the thread of the caller who started the flight, with nothing locked.
-// May call any function of this or any other cache.
+// Runs in the thread of the caller who started the flight, unless an executor runs it
+// (see below), with nothing locked.  May call any function of this or any other cache.
 typedef int memo_load_fn(void *arg, struct memo_load *load);
 
 // Destroy an adopted value.  Called exactly once, after the last release, with
@@ -204,6 +204,11 @@ typedef int memo_load_many_fn(void *arg, struct memo_load *const loads[],
 // Who runs loads other than the caller's thread.  submit arranges for run(task)
 // to be called once, in another thread, and returns 0; anything else refuses,
 // and the load fails with MEMO_EABANDONED.  Called with nothing locked.
+//
+// While a task waits, its load may be run by another thread that would wait for it
+// inside a load or another function of the user's, or be given up by memo_close();
+// run(task) then does nothing.  So loads may wait for loads however few threads there
+// are.
 struct memo_executor {
     int (*submit)(void *state, void (*run)(void *task), void *task);
     void *state;
@@ -753,9 +758,9 @@ MEMO_API void memo_queue_free(struct memo_queue *q);
 // given for keys[i].  The hits among them are overlapped, which is several times
 // faster than one by one.  All keys that are missing and that nobody is loading
 // are claimed, and loaded by one call of options.load_many (else by load, one
-// after the other); then the flights of others are waited for.  So two calls
-// with keys in opposite orders don't wait for each other.  A key may occur
-// several times.
+// after the other; one whose turn has not come may be run by who asks for it inside a
+// load); then the flights of others are waited for.  So two calls with keys in
+// opposite orders don't wait for each other.  A key may occur several times.
 //
 // Return 0 if all are there, else the first error in errors; or MEMO_EINVAL (a
 // NULL, a bad key), with nothing done and every out[i] all zeros.

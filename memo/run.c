@@ -171,7 +171,7 @@ static int wait_softly(struct memo_load *f, const struct memo_wait *wait) {
 }
 
 int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
-    int edges = memo_has_edges_(), error;
+    int edges = memo_is_running_(), error;
 
     if (memo_is_inherited_(f)) {
         memo_settle_(f->shard->memo);
@@ -179,9 +179,9 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
         return 0;
     }
-    // The pool's threads may all be waiting so, and this may be one of them; or who is
-    // to run it when he has given an answer.
-    if ((edges || memo_in_callback_()) && memo_take_task_(f)) {
+    // The executor's threads may all be waiting so, and this may be one of them; or who
+    // is to run it when he has given an answer, or run others.
+    if ((memo_is_calling_() || memo_in_callback_()) && memo_take_task_(f)) {
         run_unless_over(f);
     }
     if (edges && memo_set_edges_(f) != 0) {

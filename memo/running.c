@@ -10,19 +10,6 @@
 
 static SYNC_THREAD_LOCAL(struct running *, innermost);
 
-// Loads that this thread will run, in turn, when it gets that far.
-static SYNC_THREAD_LOCAL(struct memo_turns *, turns);
-
-void memo_turns_begin_(struct memo_turns *t) {
-    t->outer = SYNC_TLS(turns);
-    t->inside = SYNC_TLS(innermost);
-    SYNC_TLS(turns) = t;
-}
-
-void memo_turns_end_(struct memo_turns *t) {
-    SYNC_TLS(turns) = t->outer;
-}
-
 static void excuse(const struct memo *m, struct memo_load *f, int excused) {
     struct excuse_step x = {f, excused};
 
@@ -33,17 +20,11 @@ static void excuse(const struct memo *m, struct memo_load *f, int excused) {
 
 void memo_excuse_loads_(const struct memo *m, int excused) {
     const struct running *r;
-    const struct memo_turns *t;
     size_t i;
 
     for (r = SYNC_TLS(innermost); r != NULL; r = r->outer) {
         for (i = 0; i < r->n; i++) {
             excuse(m, r->flights[i], excused);
-        }
-    }
-    for (t = SYNC_TLS(turns); t != NULL; t = t->outer) {
-        for (i = t->next; i < t->n; i++) {
-            excuse(m, t->flights[i], excused);
         }
     }
 }
@@ -60,10 +41,8 @@ size_t memo_running_loads_(const struct memo *m,
 }
 
 // The wait graph: f->waits_for is the flight that the thread which runs the load
-// of f, or is to run it next, waits for, or runs the load of; or the flight whose load
-// runs before that of f in the same thread.  One mutex guards all edges, of all
-// caches; it is taken only inside loads, and around several that run one after the
-// other.
+// of f waits for, or runs the load of.  One mutex guards all edges, of all caches; it
+// is taken only inside loads.
 static SYNC_GLOBAL struct sync_mutex wait_graph_mu;
 
 static int is_among(const struct memo_load *f, struct memo_load *const flights[],
@@ -75,19 +54,14 @@ static int is_among(const struct memo_load *f, struct memo_load *const flights[]
     return i < n;
 }
 
-// Whether this thread runs the load of f, or will, inside others or after them; no
-// other can.
+// Whether this thread runs the load of f; no other can.
 static int is_up_to_us(const struct memo_load *f) {
     const struct running *r = SYNC_TLS(innermost);
-    const struct memo_turns *t = SYNC_TLS(turns);
 
     while (r != NULL && !is_among(f, r->flights, r->n)) {
         r = r->outer;
     }
-    while (t != NULL && !is_among(f, t->flights + t->next, t->n - t->next)) {
-        t = t->outer;
-    }
-    return r != NULL || (t != NULL && SYNC_LOAD(&f->task) == TASK_NONE);
+    return r != NULL;
 }
 
 // Whether f, or what it waits for, directly or not, is up to this thread.  Who
@@ -100,15 +74,10 @@ static int leads_to_us_locked(struct memo_load *f) {
     return f != NULL && !sync_event_is_set(&f->done);
 }
 
-int memo_has_edges_(void) {
-    return SYNC_TLS(innermost) != NULL || SYNC_TLS(turns) != NULL;
-}
-
 // LIFETIME: who set an edge holds a reference to its target until the edge is
 // gone, so the walk meets only live flights.
 int memo_set_edges_(struct memo_load *f) {
     const struct running *r = SYNC_TLS(innermost);
-    const struct memo_turns *t = SYNC_TLS(turns);
     int cycle;
     size_t i;
 
@@ -116,11 +85,6 @@ int memo_set_edges_(struct memo_load *f) {
     cycle = leads_to_us_locked(f);
     for (i = 0; r != NULL && i < r->n && !cycle; i++) {
         r->flights[i]->waits_for = f;
-    }
-    for (; t != NULL && t->inside == r && !cycle; t = t->outer) {
-        if (t->next < t->n && SYNC_LOAD(&t->flights[t->next]->task) == TASK_NONE) {
-            t->flights[t->next]->waits_for = f;
-        }
     }
     sync_mutex_unlock(&wait_graph_mu);
     return cycle ? MEMO_EDEADLK : 0;
@@ -134,10 +98,8 @@ void memo_wait_graph_fork_(enum fork_phase phase) SYNC_NO_LOCK_CHECK {
     }
 }
 
-void memo_queue_behind_(struct memo_load *f, struct memo_load *before) {
-    sync_mutex_lock(&wait_graph_mu);
-    f->waits_for = before;
-    sync_mutex_unlock(&wait_graph_mu);
+int memo_is_running_(void) {
+    return SYNC_TLS(innermost) != NULL;
 }
 
 void memo_running_enter_(struct running *r) {
@@ -148,7 +110,7 @@ void memo_running_enter_(struct running *r) {
     }
     memo_calling_begin_(&r->calling, r->flights[0]->shard);
     r->outer = SYNC_TLS(innermost);
-    if (memo_has_edges_()) {
+    if (memo_is_running_()) {
         (void)memo_set_edges_(r->flights[0]);
     }
     SYNC_TLS(innermost) = r;
@@ -158,7 +120,7 @@ void memo_running_leave_(struct running *r) {
     size_t i;
 
     SYNC_TLS(innermost) = r->outer;
-    if (memo_has_edges_()) {
+    if (memo_is_running_()) {
         (void)memo_set_edges_(NULL);
     }
     for (i = 0; i < r->n; i++) {
@@ -168,8 +130,4 @@ void memo_running_leave_(struct running *r) {
         memo_flight_unref_(r->flights[i]);
     }
     memo_calling_end_(&r->calling);
-}
-
-int memo_is_running_(void) {
-    return SYNC_TLS(innermost) != NULL;
 }

@@ -32,6 +32,7 @@ struct begin_step {
     struct memo_load *spare;  // used to start a flight, if there is one
     int64_t now_ns;           // where there are times
     int hands_over;           // the caller will hand over what is started
+    int in_turns;             // or run it when he has run others
     struct entry **left;      // where to leave what is to be destroyed; NULL: the
                               // caller has started nothing yet
     // Out: an entry, or a flight, with a reference for the caller; or an error.
