@@ -131,38 +131,45 @@ int sync_monitor_send(struct sync_monitor *m, struct sync_op *op) {
     return enqueue(m, op);
 }
 
-// Begin to run operations, unless another thread does.  *was_running is set if this
-// one does already, further out.
-static int begin_running(struct sync_monitor *m, int *was_running) {
+// A thread runs operations, or is to.
+struct stint {
+    struct sync_monitor *monitor;  // NULL: not even begun
+    int inner;                     // it does already, further out
+};
+
+// Begin, unless another thread does: then return 0.
+static int begin_stint(struct stint *s, struct sync_monitor *m) {
     void *runner = NULL;
 
-    *was_running = 0;
     if (!SYNC_CAS_ACQREL(&m->running, &runner, self())) {  // ORDER(run) run:A
-        *was_running = runner == self();
-        return *was_running;
+        if (runner != self()) {
+            return 0;
+        }
+        s->inner = 1;
     }
+    s->monitor = m;
     return 1;
 }
 
-static void end_running(struct sync_monitor *m, int was_running) {
-    if (!was_running) {
-        SYNC_STORE_REL(&m->running, NULL);
+// Also when an operation throws, or ends the thread.
+static void end_stint(struct stint *s) {
+    if (s->monitor != NULL && !s->inner) {
+        SYNC_STORE_REL(&s->monitor->running, NULL);
     }
 }
 
 // Run an operation of the monitor's own thread.  Return 0 if another thread has
 // just become that.
 static int run_own(struct sync_monitor *m, struct sync_op *op, int *error) {
-    int was_running;
+    SYNC_CLEANUP(end_stint) struct stint stint = {NULL, 0};
 
-    if (!begin_running(m, &was_running)) {
+    if (!begin_stint(&stint, m)) {
         return 0;
     }
     *error = SYNC_LOAD_ACQ(&m->n_ops) & CLOSED ? SYNC_ECLOSED : 0;
     if (*error == 0) {
         op->run(op);  // CALLBACK: nothing is locked
     }
-    end_running(m, was_running);
     return 1;
 }
 
@@ -267,16 +274,14 @@ static void rest(struct sync_monitor *m) {
 }
 
 int sync_monitor_run(struct sync_monitor *m, int max_ops) {
-    int n = 0, was_running;
+    SYNC_CLEANUP(end_stint) struct stint stint = {NULL, 0};
+    int n = 0;
 
     if (m == NULL || m->own_thread || max_ops < 0) {
         return SYNC_EINVAL;
     }
-    if (!begin_running(m, &was_running)) {
-        return SYNC_EBUSY;
-    }
-    if (was_running) {
-        return SYNC_EBUSY;  // from inside an operation
+    if (!begin_stint(&stint, m) || stint.inner) {
+        return SYNC_EBUSY;  // by another, or from inside an operation
     }
     SYNC_STORE(&m->owner, self());
     while (n < max_ops && (SYNC_LOAD_ACQ(&m->n_ops) & CLOSED) == 0) {
@@ -289,7 +294,6 @@ int sync_monitor_run(struct sync_monitor *m, int max_ops) {
         }
         n++;
     }
-    end_running(m, was_running);
     return n;
 }
 
@@ -350,7 +354,6 @@ void sync_monitor_close(struct sync_monitor *m) {
     if ((before & CLOSED) != 0) {
         return;
     }
-    wake_owner(m);
     if (!m->own_thread) {
         // ORDER(run) close:B
         void *nobody = NULL;
@@ -359,11 +362,17 @@ void sync_monitor_close(struct sync_monitor *m) {
             nobody = NULL;
             sync_yield();
         }
-    } else if (!sync_monitor_is_mine(m)) {
-        (void)sync_thread_join(&m->thread);
-        m->joined = 1;
+    } else {
+        wake_owner(m);
+        if (!sync_monitor_is_mine(m)) {
+            (void)sync_thread_join(&m->thread);
+            m->joined = 1;
+        }
     }
     answer_all(m);
+    if (!m->own_thread) {
+        sync_bell_hush(m->bell);  // all that rang it have been answered
+    }
 }
 
 void sync_monitor_free(struct sync_monitor *m) {

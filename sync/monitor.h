@@ -39,6 +39,10 @@ struct sync_monitor;
 // thread, with nothing locked.  If the sender waits, run calls sync_op_reply()
 // once, after which op may be gone; run may go on without it.  If the sender
 // doesn't wait, op is run's.
+//
+// In a loop's thread run may throw a C++ exception, which sync_monitor_run() or
+// sync_monitor_call() lets through, or end the thread; a sender who waits for the reply
+// then waits until run, or somebody else, has made it.
 struct sync_op {
     void (*run)(struct sync_op *op);
     // Private.
@@ -125,8 +129,8 @@ SYNC_API void sync_monitor_free(struct sync_monitor *m);
 // Threads: the only one there is.  Blocks: no.  Locks: none.
 SYNC_API void sync_monitor_forked(struct sync_monitor *m);
 
-// A descriptor that is readable when there is work, of a monitor without a
-// thread; else SYNC_EINVAL.  Poll it; don't read it.
+// A descriptor that is readable when there is work, and not once the monitor has been
+// closed, of a monitor without a thread; else SYNC_EINVAL.  Poll it; don't read it.
 SYNC_API int sync_monitor_fd(const struct sync_monitor *m);
 
 // Run up to max_ops queued operations.  The calling thread is the monitor's

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <functional>
@@ -289,6 +290,53 @@ TEST(Monitor, LoopIsClosedWhileOthersWait) {
     sync_monitor_close(m.get());
     caller.Join();
     EXPECT_EQ(sync_monitor_run(m.get(), 1), 0);
+}
+
+// Who polls it for good would never sleep again.
+TEST(Monitor, LoopsDescriptorIsSilentOnceClosed) {
+    for (bool waits : {false, true}) {
+        Monitor m = New(false);
+        Op op([](Op *) {}, false);
+        if (waits) {
+            EXPECT_EQ(sync_monitor_send(m.get(), &op), SYNC_OK);
+            EXPECT_TRUE(Readable(sync_monitor_fd(m.get())));
+        }
+        sync_monitor_close(m.get());
+        EXPECT_FALSE(Readable(sync_monitor_fd(m.get())));
+        EXPECT_EQ(sync_monitor_run(m.get(), 1), 0);
+        EXPECT_FALSE(Readable(sync_monitor_fd(m.get())));
+    }
+}
+
+// What throws, or ends its thread, doesn't run any more.
+TEST(Monitor, LoopGoesOnWhenAnOperationThrows) {
+    Monitor m = New(false);
+    Op throws([](Op *) { throw 1; }, false), exits([](Op *) { pthread_exit(nullptr); },
+                                                   false);
+    int ran = 0;
+    Op op([&](Op *) { ran++; }, false), call([&](Op *) { ran++; });
+
+    EXPECT_EQ(sync_monitor_send(m.get(), &throws), SYNC_OK);
+    EXPECT_EQ(sync_monitor_send(m.get(), &op), SYNC_OK);
+    EXPECT_THROW(sync_monitor_run(m.get(), 2), int);
+    EXPECT_THROW(sync_monitor_call(m.get(), &throws), int);
+    pthread_t thread;
+    EXPECT_EQ(sync_monitor_run(m.get(), 1), 1);
+    EXPECT_EQ(sync_monitor_send(m.get(), &exits), SYNC_OK);
+    ASSERT_EQ(pthread_create(
+                  &thread, nullptr,
+                  [](void *loop) -> void * {
+                      sync_monitor_run(static_cast<sync_monitor *>(loop), 1);
+                      ADD_FAILURE();
+                      return nullptr;
+                  },
+                  m.get()),
+              0);
+    pthread_join(thread, nullptr);
+    EXPECT_EQ(sync_monitor_run(m.get(), 0), 0);
+    EXPECT_EQ(sync_monitor_call(m.get(), &call), SYNC_OK);
+    EXPECT_EQ(ran, 2);
+    sync_monitor_close(m.get());
 }
 
 // A thread that was the monitor's runs its own calls itself, but never while another
