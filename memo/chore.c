@@ -128,6 +128,7 @@ void memo_chore_finish_(struct reaper *r, struct chore c) {
     SYNC_TLS(innermost_work) = &here;
     if (c.shard != NULL) {
         more = memo_tell_some_(c.shard);  // CALLBACK
+        memo_tell_deferred_();
     } else {
         memo_entry_destroy_(c.entry);  // CALLBACK
     }

@@ -164,6 +164,12 @@ static void tell_all(void) {
     }
 }
 
+void memo_tell_deferred_(void) {
+    if (SYNC_TLS(n_telling) == 0) {
+        tell_all();
+    }
+}
+
 void memo_tell_slow_(struct shard *s) {
     int begun;
 
@@ -180,9 +186,7 @@ void memo_tell_slow_(struct shard *s) {
         memo_shard_live_(s);
         s->ledger->next_to_tell = SYNC_TLS(to_tell);
         SYNC_TLS(to_tell) = s;
-        if (SYNC_TLS(n_telling) == 0) {
-            tell_all();
-        }
+        memo_tell_deferred_();
     }
 }
 

@@ -40,6 +40,10 @@ int memo_begin_to_tell_locked_(struct shard *s);
 // LIFETIME: the caller keeps the shard.
 int memo_tell_some_(struct shard *s);
 
+// Tell what the listeners that this has called have made in other shards, unless it is
+// in one, further out.  CALLBACK, nothing locked.
+void memo_tell_deferred_(void);
+
 // In the child of a fork: nobody tells of s who isn't this thread.
 void memo_listener_forked_owned_(struct shard *s);
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "memo/memo.h"
+#include "sync/clock.h"
 #include "test/support/cache.h"
 #include "test/support/keys.h"
 #include "test/support/pending_cache.h"
@@ -555,6 +556,26 @@ TEST_P(Listener, WithoutRemovedIsRefused) {
     };
     options.listener = &none;
     EXPECT_EQ(memo_new(&options, &m), MEMO_EINVAL);
+}
+
+// L2, L4: what a listener does to another cache is told when it has returned, whoever
+// it was called by.
+TEST_P(Listener, MayChangeAnotherCacheThatIsListenedTo) {
+    for (const Config &config : Configs()) {
+        Ear ear, other_ear;
+        Cache other(config, LoadInBrackets, other_ear.Listening());
+        Cache cache(GetParam(), LoadInBrackets, ear.Listening());
+
+        ear.then = [&](const Told &, const memo_value *) {
+            EXPECT_EQ(other.Put("k", "v"), 0);
+            EXPECT_EQ(other.Put("k", "w"), 0);
+        };
+        EXPECT_EQ(cache.Put("k", "v"), 0);
+        EXPECT_EQ(cache.Invalidate("k"), 0);
+        EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+        EXPECT_EQ(memo_close(other, sync_clock_now_ns() + 5 * INT64_C(1000000000)),
+                  0);
+    }
 }
 
 }  // namespace
