@@ -320,3 +320,9 @@ void memo_entry_unref_(struct entry *e) {
         memo_entry_destroy_(e);
     }
 }
+
+void memo_entry_drop_(struct entry **e) {
+    if (*e != NULL) {
+        memo_entry_unref_(*e);
+    }
+}

@@ -229,6 +229,9 @@ SYNC_INLINE void memo_entry_ref_(struct entry *e) {
 }
 void memo_entry_unref_(struct entry *e);
 
+// The same, of a reference in a variable that may be NULL: for SYNC_CLEANUP.
+void memo_entry_drop_(struct entry **e);
+
 // Drop a reference; return whether it was the last, so that e is dead and the
 // caller must have it destroyed.
 int memo_entry_let_go_(struct entry *e);

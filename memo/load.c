@@ -195,18 +195,12 @@ int memo_find_or_start_(struct memo *m, struct begin_step *begin) {
     return error;
 }
 
-static void drop_entry(struct entry **e) {
-    if (*e != NULL) {
-        memo_entry_unref_(*e);
-    }
-}
-
 // Hand out the entry that the step found; run the refresh of it that the step
 // started, if it did.  The entry is an answer, whatever becomes of the refresh;
 // but if that has ended well by now, its result is a better one.
 static int refresh_and_answer(struct begin_step *begin,
                               struct memo_value *out) {
-    SYNC_CLEANUP(drop_entry) struct entry *e = begin->entry;
+    SYNC_CLEANUP(memo_entry_drop_) struct entry *e = begin->entry;
     struct memo_load *f = begin->flight;
 
     if (begin->started) {
@@ -342,9 +336,6 @@ static void end_flight(struct memo_load *f, int error) {
         end.entry = NULL;
     }
     left.marker = end.marker = linked_marker(f, end.error);
-    if (end.entry != NULL) {
-        memo_entry_weigh_(m, end.entry, f->has_weight ? &f->weight : NULL);
-    }
     left.garbage = memo_own_only_(f->shard, memo_end_owned_, &end);
     left.drains = end.drains;
     if (end.replaced) {
@@ -355,6 +346,24 @@ static void end_flight(struct memo_load *f, int error) {
     } else if (end.entry != NULL) {
         left.unwanted = end.entry;  // the cache was closed
     }
+}
+
+static void end_unweighed(struct memo_load **f) {
+    if (*f != NULL) {
+        end_flight(*f, MEMO_EABANDONED);
+    }
+}
+
+// Weigh what f has made, if it is a value.  If that throws, the flight ends all the
+// same (E3).
+static void weigh(struct memo_load *f, int error) {
+    SYNC_CLEANUP(end_unweighed) struct memo_load *unweighed = f;
+
+    if (error == 0 && f->making != NULL && f->verdict == VERDICT_VALUE) {
+        memo_entry_weigh_(f->shard->memo, f->making,
+                          f->has_weight ? &f->weight : NULL);  // CALLBACK
+    }
+    unweighed = NULL;
 }
 
 int memo_load_finish(struct memo_load *l, int error) {
@@ -372,6 +381,7 @@ int memo_load_finish(struct memo_load *l, int error) {
         (void)sync_event_unwatch(&l->canceled, &l->on_cancel);
     }
     finished = l;  // the load's reference goes when all is done
+    weigh(l, error);
     end_flight(l, error);
     return 0;
 }

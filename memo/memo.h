@@ -202,8 +202,8 @@ typedef int memo_load_many_fn(void *arg, struct memo_load *const loads[],
                               size_t n);
 
 // Who runs loads other than the caller's thread.  submit arranges for run(task)
-// to be called once, in another thread, and returns 0; anything else refuses,
-// and the load fails with MEMO_EABANDONED.  Called with nothing locked.
+// to be called once, in another thread, and returns 0; anything else refuses, or a C++
+// exception, and the load fails with MEMO_EABANDONED.  Called with nothing locked.
 //
 // While a task waits, its load may be run by another thread that would wait for it
 // inside a load or another function of the user's, or be given up by memo_close();
@@ -236,7 +236,8 @@ enum memo_engine {
 
 // What a value weighs, against memo_options.max_weight.  Called before it is
 // stored, with nothing locked, unless its load said it with
-// memo_load_set_weight().
+// memo_load_set_weight().  If it throws a C++ exception, the value is not stored, and its
+// load is abandoned.
 typedef uint32_t memo_weight_fn(void *arg, const void *key, size_t key_size,
                                 const void *data, size_t size);
 

@@ -49,9 +49,10 @@ static int take_put(struct memo *m, const struct memo_put_options *p,
 
 int memo_put_with(struct memo *m, const void *key, size_t key_size,
                   const void *data, size_t size, const struct memo_put_options *put) {
+    // Dropped also when its weight function throws.
+    SYNC_CLEANUP(memo_entry_drop_) struct entry *e = NULL;
     struct memo_value value = {0};
     struct dates dates;
-    struct entry *e;
     uint64_t hash;
     int error = 0;
 
@@ -76,7 +77,6 @@ int memo_put_with(struct memo *m, const void *key, size_t key_size,
         memo_entry_weigh_(m, e, NULL);
         error = replace(m, e, &dates, key, key_size, hash);
     }
-    memo_entry_unref_(e);
     return error;
 }
 

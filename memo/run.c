@@ -65,14 +65,24 @@ static void run_task(void *task) {
     }
 }
 
+static void refuse_task(struct memo_load **f) {
+    if (*f != NULL) {
+        if (memo_is_to_run_(*f)) {
+            (void)memo_load_finish(*f, MEMO_EABANDONED);
+        }
+        memo_flight_unref_(*f);
+    }
+}
+
+// An executor that throws refuses, too.
+//
 // LIFETIME: the task has a reference to f of its own.
 static void hand_over(const struct memo_executor *x, struct memo_load *f) {
+    SYNC_CLEANUP(refuse_task) struct memo_load *refused = f;
+
     (void)SYNC_ADD(&f->refs, 1);
-    if (x->submit(x->state, run_task, f) != 0) {  // CALLBACK
-        if (memo_is_to_run_(f)) {
-            (void)memo_load_finish(f, MEMO_EABANDONED);
-        }
-        memo_flight_unref_(f);
+    if (x->submit(x->state, run_task, f) == 0) {  // CALLBACK
+        refused = NULL;
     }
 }
 

@@ -636,6 +636,23 @@ TEST_P(Async, AnExecutorThatRefusesAbandonsTheLoad) {  // E3
     EXPECT_EQ(cache.Get("k"), Loaded("<k>"));  // not stuck
 }
 
+TEST_P(Async, AnExecutorThatThrowsAbandonsTheLoad) {  // E3
+    static const memo_executor throws = {
+        [](void *, void (*)(void *), void *) -> int { throw 1; }, nullptr};
+    Cache cache(GetParam(), LoadInBrackets,
+                [](memo_options *o) { o->executor = &throws; });
+    Said said;
+    memo_wait no_time = {};
+
+    no_time.size = sizeof(no_time);
+    no_time.deadline_ns = 1;
+    EXPECT_THROW(GetAsync(cache, "k", &said), int);
+    EXPECT_EQ(said.errors, std::vector<int>{MEMO_EABANDONED});
+    EXPECT_THROW(cache.Get("k", &no_time), int);
+    EXPECT_EQ(cache.Stats().flights, 0u);
+    EXPECT_EQ(cache.Get("k"), Loaded("<k>"));  // not stuck
+}
+
 TEST_P(Async, ACallerMayLeaveALoadThatAPoolRuns) {  // F3, W2
     Gate gate;
     Cache cache(

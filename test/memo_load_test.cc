@@ -545,4 +545,33 @@ TEST_P(Load, ALoadRetainedOutlivesTheCache) {
     memo_load_release(l);
 }
 
+// E3: a value that can't be weighed.
+TEST_P(Load, AWeightFunctionThatThrowsAbandonsTheLoad) {
+    static bool throws;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) { return cache.objects.Adopt(l, "v"); },
+        [](memo_options *o) {
+            o->max_weight = 1000000;
+            o->weight = [](void *, const void *, size_t, const void *,
+                           size_t) -> uint32_t {
+                if (throws) {
+                    throw 1;
+                }
+                return 1;
+            };
+        });
+    memo_wait no_load = {sizeof(memo_wait), 0, nullptr, MEMO_WAIT_NO_LOAD, 0, 0};
+
+    throws = true;
+    EXPECT_THROW(cache.Get("k"), int);
+    EXPECT_EQ(cache.objects.Destroyed(), 1);
+    EXPECT_EQ(cache.Stats().flights, 0u);
+    EXPECT_EQ(cache.Stats().load_failures, 1u);
+    EXPECT_EQ(cache.Get("k", &no_load), Failed(MEMO_ENOENT));  // not stuck
+    EXPECT_THROW(cache.Put("k", "v"), int);
+    throws = false;
+    EXPECT_EQ(cache.Get("k"), Loaded("v"));
+}
+
 }  // namespace
