@@ -72,7 +72,7 @@ struct memo_load {
     uint64_t checked;          // by that clock: when it was not outdated
     enum flight_state state;
     int runs;     // its load has not ended
-    int excused;  // memo_close() doesn't wait for it
+    int excused;  // memo_close() doesn't wait for it: called by it so often, nested
     uint32_t interest;  // who wants the result: waiters, who started it, and memo
                         // itself where it loads for its own sake
     int starter_left;   // who started it has given up

@@ -131,11 +131,13 @@ void memo_leave_behind_owned_(struct shard *s, void *close_step) {
 void memo_excuse_owned_(struct shard *s, void *excuse_step) {
     struct excuse_step *x = excuse_step;
     struct memo_load *f = x->flight;
+    int was = f->excused != 0, is;
 
-    if (f->runs && !memo_is_inherited_(f) && f->excused != x->excused) {
-        f->excused = x->excused;
+    f->excused += x->excused ? 1 : -1;
+    is = f->excused != 0;
+    if (f->runs && !memo_is_inherited_(f) && was != is) {
         (void)SYNC_ADD_ACQREL(&s->memo->draining,
-                              x->excused ? UINT32_MAX : UINT32_C(1));
+                              is ? UINT32_MAX : UINT32_C(1));
     }
 }
 

@@ -367,6 +367,35 @@ TEST_P(Close, ALoadThatClosesWaitsForTheOthers) {
     gate.Open();
 }
 
+// L2, L4: also when a destructor that runs meanwhile, in whatever step, closes, too.
+TEST_P(Close, ALoadAndADestructorMayClose) {
+    const int kObjects = 40;  // more than one step destroys
+    for (int nth = 1; nth <= kObjects; nth++) {
+        std::atomic<int> destroyed{0};
+        Cache cache(GetParam(), [&](memo_load *l) {
+            if (KeyOf(l) != "k") {
+                return cache.objects.Adopt(l, "object");
+            }
+            memo_clear(cache);
+            EXPECT_EQ(memo_close(cache, sync_clock_now_ns() + 5000 * kMs), 0);
+            return LoadInBrackets(l);
+        });
+
+        cache.objects.on_destroy = [&](const std::string &) {
+            if (++destroyed == nth) {
+                memo_close(cache, 1);
+            }
+        };
+        for (int i = 0; i < kObjects; i++) {
+            cache.Get(Key(uint64_t(i)));
+        }
+        int error = cache.Get("k").error;
+        EXPECT_TRUE(error == 0 || error == MEMO_ECLOSED);
+        EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+        EXPECT_EQ(destroyed, kObjects);
+    }
+}
+
 // L2: a load that is finished already is none to be counted, though its function
 // still runs.
 TEST_P(Close, AFinishedLoadThatClosesWaitsForTheOthers) {
