@@ -33,6 +33,26 @@ static int may_leave(const struct memo_wait *wait) {
                             wait->soft_deadline_ns != 0);
 }
 
+// Who waits for a flight.
+struct waiter {
+    struct memo_load *flight;
+    int64_t joined_ns;
+    int error;
+};
+
+static void leave(struct waiter *w) {
+    memo_stop_waiting_(w->flight, w->joined_ns, w->error != 0);
+}
+
+// Also when the load, which he may run himself, throws or ends the thread.
+static int wait_and_leave(struct memo_load *f, int64_t joined_ns,
+                          const struct memo_wait *wait) {
+    SYNC_CLEANUP(leave) struct waiter w = {f, joined_ns, MEMO_EABANDONED};
+
+    w.error = memo_wait_(f, wait);
+    return w.error;
+}
+
 // The whole idea, in one function.  The key was not among the resident values.
 // *again: the result isn't for this caller; then begin->depth is for another attempt.
 static int find_or_load(struct memo *m, struct begin_step *begin,
@@ -60,8 +80,7 @@ static int find_or_load(struct memo *m, struct begin_step *begin,
     if (begin->started) {
         memo_run_load_(f, may_leave(wait));
     }
-    error = memo_wait_(f, wait);
-    memo_stop_waiting_(f, begin->joined_ns, error != 0);
+    error = wait_and_leave(f, begin->joined_ns, wait);
     if (error == MEMO_ETIMEDOUT && memo_may_take_old_(f, wait)) {
         return memo_hand_out_old_(f, out);
     }

@@ -653,6 +653,40 @@ TEST_P(Async, AnExecutorThatThrowsAbandonsTheLoad) {  // E3
     EXPECT_EQ(cache.Get("k"), Loaded("<k>"));  // not stuck
 }
 
+// F4, E3: who waits for a load, and runs it instead, waits no more when that throws.
+TEST_P(Async, AWaitThatRunsWhatThrowsIsOver) {
+    memo_load *later = nullptr;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            if (KeyOf(l) == "a") {
+                EXPECT_THROW(cache.Get("b"), int);
+            } else if (KeyOf(l) == "b") {
+                throw 1;
+            } else if (KeyOf(l) == "later") {
+                later = l;
+                return int{MEMO_PENDING};
+            }
+            return LoadInBrackets(l);
+        },
+        [](memo_options *o) { o->max_waiters = 1; });
+    memo_bytes keys[] = {{"a", 1}, {"b", 1}};
+    memo_value out[2];
+    int errors[2];
+    Said first, second;
+
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(memo_get_many(cache, keys, 2, nullptr, out, errors),
+                  MEMO_EABANDONED);
+        EXPECT_EQ(errors[0], 0);
+        memo_release(&out[0]);
+        EXPECT_EQ(cache.Invalidate("a"), 0);
+    }
+    EXPECT_EQ(GetAsync(cache, "later", &first), 0);
+    EXPECT_EQ(GetAsync(cache, "later", &second), 0);  // not MEMO_EBUSY
+    EXPECT_EQ(memo_load_finish(later, 1), 0);
+}
+
 TEST_P(Async, ACallerMayLeaveALoadThatAPoolRuns) {  // F3, W2
     Gate gate;
     Cache cache(
