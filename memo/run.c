@@ -180,6 +180,17 @@ static int wait_softly(struct memo_load *f, const struct memo_wait *wait) {
     return wait_on_clock(f, hard_ns, wait->note);
 }
 
+// Whether who waits for f here must not wait for others to run its load.  The
+// executor's threads may all be waiting so, and this may be one of them; or who is to
+// run it when he has given an answer, or run others.
+static int must_run_instead(const struct memo_load *f,
+                            const struct memo_wait *wait) {
+    return SYNC_LOAD(&f->task) == TASK_OPEN &&
+           (memo_is_calling_() || memo_in_callback_()) &&
+           (wait == NULL || wait->deadline_ns == 0 ||
+            memo_now_(f->shard->memo) < wait->deadline_ns);
+}
+
 int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     int edges = memo_is_running_(), error;
 
@@ -189,9 +200,7 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
         return 0;
     }
-    // The executor's threads may all be waiting so, and this may be one of them; or who
-    // is to run it when he has given an answer, or run others.
-    if ((memo_is_calling_() || memo_in_callback_()) && memo_take_task_(f)) {
+    if (must_run_instead(f, wait) && memo_take_task_(f)) {
         run_unless_over(f);
     }
     if (edges && memo_set_edges_(f) != 0) {

@@ -478,7 +478,7 @@ TEST_P(Deadlock, ACompletionThatAsksForWhatItsThreadIsAtIsTold) {
     asks = {cache, "outer", Until(1), {}};  // not to hang
     EXPECT_EQ(cache.Get("outer"), Loaded("<outer>"));
     EXPECT_EQ(asks.seen, Failed(MEMO_EDEADLK));
-    asks = {cache, "b", Until(1), {}};
+    asks = {cache, "b", Until(sync_clock_now_ns() + 5 * INT64_C(1000000000)), {}};
     EXPECT_EQ(memo_get_many(cache, keys, 2, nullptr, out, errors), 0);
     EXPECT_EQ(asks.seen, Joined("<b>"));
     memo_release(&out[0]);
@@ -598,6 +598,38 @@ TEST_P(Deadlock, AThreadOfThePoolMayWaitForWhatIsQueued) {
 TEST_P(Deadlock, AThreadOfAnExecutorMayWaitForWhatIsQueued) {
     ExpectNoStarving(GetParam(), false, false);
     ExpectNoStarving(GetParam(), false, true);
+}
+
+// W2: but not when his time is over.
+TEST_P(Deadlock, WhoHasNoTimeRunsNothing) {
+    OneThread one_thread;
+    memo_executor executor = one_thread.Hook();
+    Gate queued, asked;
+    Seen seen = {};
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            if (KeyOf(l) == "a") {
+                memo_wait no_time = Until(1);
+                queued.Wait();
+                seen = cache.Get("b", &no_time);
+                asked.Open();
+            }
+            return LoadInBrackets(l);
+        },
+        [&](memo_options *o) { o->executor = &executor; });
+    memo_done_fn *release = [](void *, int, memo_value *value) {
+        memo_release(value);
+    };
+
+    EXPECT_EQ(memo_get_async(cache, "a", 1, nullptr, release, nullptr, nullptr),
+              0);
+    EXPECT_EQ(memo_get_async(cache, "b", 1, nullptr, release, nullptr, nullptr),
+              0);
+    queued.Open();
+    asked.Wait();
+    EXPECT_EQ(seen, Failed(MEMO_ETIMEDOUT));
+    one_thread.Drain();
 }
 
 // L2: memo_close() doesn't wait for a load that lies in the queue of an executor, of
