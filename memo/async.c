@@ -79,7 +79,8 @@ static void complete(struct memo_ticket *t) {
     }
 }
 
-static void cancel(struct memo_ticket *t) {
+static void cancel(struct memo_ticket **ticket) {
+    struct memo_ticket *t = *ticket;
     struct memo_value nothing;
 
     memset(&nothing, 0, sizeof(nothing));
@@ -325,10 +326,11 @@ int memo_ticket_cancel(struct memo_ticket *t) {
     }
     if (state == 0 && sync_event_unwatch(&t->flight->done, &t->done)) {
         SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
-        memo_stop_waiting_(t->flight, t->joined_ns, 1);
-        cancel(ticket);
+        // Also when the load, being told, throws.
+        SYNC_CLEANUP(cancel) struct memo_ticket *canceled = t;
+        memo_stop_waiting_(ticket->flight, canceled->joined_ns, 1);
     } else {
-        cancel(t);  // who ends the flight does the rest
+        cancel(&t);  // who ends the flight does the rest
     }
     return 0;
 }

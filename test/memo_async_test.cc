@@ -622,6 +622,26 @@ TEST_P(Async, ADeadBulkWaitsForNothing) {
     }
 }
 
+// W2, W3: whoever is told that the load isn't wanted.
+TEST_P(Async, ACancelFunctionThatThrowsCancelsAllTheSame) {
+    PendingCache cache(GetParam(), [](memo_options *o) {
+        o->flags = MEMO_CANCEL_UNWANTED;
+    });
+    Said said;
+    memo_ticket *ticket = nullptr;
+
+    EXPECT_EQ(GetAsync(cache, "k", &said, &ticket), 0);
+    EXPECT_EQ(memo_load_on_cancel(
+                  cache.last, [](void *, memo_load *) { throw 1; }, nullptr),
+              0);
+    EXPECT_THROW(memo_ticket_cancel(ticket), int);
+    EXPECT_EQ(said.errors, std::vector<int>{MEMO_ECANCELED});
+    EXPECT_EQ(memo_ticket_cancel(ticket), MEMO_EALREADY);
+    memo_ticket_free(ticket);
+    EXPECT_EQ(memo_load_finish(cache.last, 1), 0);
+    EXPECT_EQ(said.errors.size(), 1u);
+}
+
 // ---- executors and limits
 
 TEST_P(Async, AnExecutorThatRefusesAbandonsTheLoad) {  // E3
