@@ -151,8 +151,10 @@ static void run_what_is_left(struct pool *p) {
         t = take_locked(p);
         sync_mutex_unlock(&p->mu);
         if (t != NULL) {
-            t->run(t->arg);  // CALLBACK: nothing is locked
+            void (*run)(void *) = t->run;
+            void *run_arg = t->arg;
             sync_free(t);
+            run(run_arg);  // CALLBACK: nothing is locked
         }
     } while (t != NULL);
 }
