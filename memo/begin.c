@@ -101,20 +101,27 @@ static void answer(struct begin_step *b, struct entry *e, uint32_t from) {
     b->from = from;
 }
 
+// The same, where e is a fresh value: that is a use of it.
+static void answer_fresh(const struct shard *s, struct begin_step *b,
+                         struct entry *e) {
+    answer(b, e, MEMO_HIT);
+    memo_note_use_(s->memo, e, b->now_ns);
+}
+
 static void answer_error(struct begin_step *b, const struct entry *marker) {
     b->error = entry_prefix(marker)->error;
     b->from = MEMO_NEGATIVE;
 }
 
 // Answer with e, whose age is none that calls for a load; or return 0.
-static int answer_from(struct begin_step *b, struct entry *e, enum age age,
-                       int may_start) {
+static int answer_from(const struct shard *s, struct begin_step *b,
+                       struct entry *e, enum age age, int may_start) {
     switch (age) {
         case AGE_FRESH:
-            answer(b, e, MEMO_HIT);
+            answer_fresh(s, b, e);
             return 1;
         case AGE_REFRESH:
-            answer(b, e, MEMO_HIT);
+            answer_fresh(s, b, e);
             return !may_start;
         case AGE_STALE:
             answer(b, e, MEMO_STALE);
@@ -157,7 +164,7 @@ static void begin_with(struct shard *s, struct begin_step *b, struct entry *e,
                        enum age age, struct memo_load *f) {
     int may_start = f == NULL && b->depth >= BEGIN_START;
 
-    if (b->depth != BEGIN_REFRESH && answer_from(b, e, age, may_start)) {
+    if (b->depth != BEGIN_REFRESH && answer_from(s, b, e, age, may_start)) {
         return;
     }
     if (age == AGE_PASS && b->depth == BEGIN_START) {

@@ -138,19 +138,25 @@ static void set_check(const struct memo *m, struct entry *e, int64_t now_ns) {
 
 // ------------------------------------------------------------------ reading
 
-// e is used at now_ns: its idle time begins anew.  Many may say so at once: then
-// the last one counts, which is a moment ago for each of them.
-static int touch(const struct memo *m, struct entry *e, int64_t now_ns) {
+void memo_note_use_(const struct memo *m, struct entry *e, int64_t now_ns) {
     struct entry_prefix *p = entry_prefix(e);
-    int64_t deadline = SYNC_LOAD(&p->deadline_ns);
 
-    if (m->idle_ttl_ns == 0 || now_ns >= deadline ||
+    if (m->idle_ttl_ns != 0) {
+        SYNC_STORE(&p->deadline_ns, earlier(SYNC_LOAD(&p->latest_ns),
+                                            after(now_ns, m->idle_ttl_ns)));
+        set_check(m, e, now_ns);
+    }
+}
+
+// Whether a reader may note that e is used: nothing else is to be thought about.
+static int touch(const struct memo *m, struct entry *e, int64_t now_ns) {
+    const struct entry_prefix *p = entry_prefix(e);
+
+    if (m->idle_ttl_ns == 0 || now_ns >= SYNC_LOAD(&p->deadline_ns) ||
         now_ns >= SYNC_LOAD(&p->refresh_ns)) {
         return 0;
     }
-    SYNC_STORE(&p->deadline_ns, earlier(SYNC_LOAD(&p->latest_ns),
-                                        after(now_ns, m->idle_ttl_ns)));
-    set_check(m, e, now_ns);
+    memo_note_use_(m, e, now_ns);
     return 1;
 }
 

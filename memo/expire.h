@@ -57,6 +57,10 @@ void memo_date_marker_owned_(struct shard *s, struct entry *marker,
 int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
                          int64_t now_ns);
 
+// e, a fresh value, is used at now_ns: its idle time begins anew.  Many may say so at
+// once: then the last one counts, which is a moment ago for each of them.
+void memo_note_use_(const struct memo *m, struct entry *e, int64_t now_ns);
+
 // An attempt to load the key of e anew begins: nobody else is to try; or it
 // ended without any result.
 void memo_hold_off_owned_(struct shard *s, struct entry *e);

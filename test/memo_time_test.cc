@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "test/support/keys.h"
+#include "test/support/pending_cache.h"
 #include "test/support/timed_cache.h"
 
 namespace {
@@ -453,6 +454,26 @@ TEST_P(IdleTtl, EveryFormOfUseCounts) {
         EXPECT_EQ(many.from, uint32_t{MEMO_HIT});
         memo_release(&many);
     }
+}
+
+// So does one that finds it due to be refreshed, whether that is done or not.
+TEST_P(IdleTtl, UseCountsThoughTheValueIsToBeRefreshed) {
+    LaterCache cache(GetParam(), [](memo_options *o) {
+        o->idle_ttl_ns = 64 * kSecond;
+        o->refresh_after_ns = 32 * kSecond;
+    });
+
+    cache.Fill("k", "v");
+    for (int i = 0; i < 4; i++) {
+        cache.clock.Advance(40 * kSecond);
+        EXPECT_EQ(cache.Peek("k"), Hit("v"));
+    }
+    memo_wait at_once = Until(1);
+    EXPECT_EQ(cache.Get("k", &at_once), Hit("v"));
+    cache.clock.Advance(60 * kSecond);
+    EXPECT_EQ(cache.Peek("k"), Hit("v"));
+    cache.Finish("w");
+    EXPECT_EQ(cache.Get("k"), Hit("w"));
 }
 
 TEST_P(IdleTtl, NotUsedIsGoneAndUpkeepSeesIt) {
