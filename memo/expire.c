@@ -125,13 +125,16 @@ int64_t memo_best_before_(const struct memo *m, const struct entry *e) {
     return is_plain(m) ? SYNC_LOAD(&p->check_ns) : SYNC_LOAD(&p->latest_ns);
 }
 
-// When somebody must think about a fresh value next.
-static void set_check(const struct memo *m, struct entry *e, int64_t now_ns) {
+// When somebody must think about a fresh value next.  If use prolongs its time, that
+// is a part of it after the use that was noted last.
+static void set_check(const struct memo *m, struct entry *e) {
     struct entry_prefix *p = entry_prefix(e);
-    int64_t at = earlier(SYNC_LOAD(&p->deadline_ns), SYNC_LOAD(&p->refresh_ns));
+    int64_t deadline = SYNC_LOAD(&p->deadline_ns);
+    int64_t at = earlier(deadline, SYNC_LOAD(&p->refresh_ns));
 
-    if (m->idle_ttl_ns != 0) {
-        at = earlier(at, after(now_ns, m->idle_ttl_ns / IDLE_PARTS + 1));
+    if (m->idle_ttl_ns != 0 && deadline < SYNC_LOAD(&p->latest_ns)) {
+        at = earlier(at, after(deadline - m->idle_ttl_ns,
+                               m->idle_ttl_ns / IDLE_PARTS + 1));
     }
     SYNC_STORE(&p->check_ns, at);
 }
@@ -144,7 +147,7 @@ void memo_note_use_(const struct memo *m, struct entry *e, int64_t now_ns) {
     if (m->idle_ttl_ns != 0) {
         SYNC_STORE(&p->deadline_ns, earlier(SYNC_LOAD(&p->latest_ns),
                                             after(now_ns, m->idle_ttl_ns)));
-        set_check(m, e, now_ns);
+        set_check(m, e);
     }
 }
 
@@ -259,7 +262,7 @@ static void date(struct shard *s, struct entry *e, int64_t ttl_ns,
     p->failures = 0;
     p->strict = 0;
     set_kind(e, KIND_VALUE);
-    set_check(m, e, now_ns);
+    set_check(m, e);
 }
 
 void memo_date_owned_(struct shard *s, struct entry *e,
@@ -353,7 +356,7 @@ int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
     }
     if (now_ns < SYNC_LOAD(&p->deadline_ns)) {
         SYNC_STORE(&p->refresh_ns, after(now_ns, pause));
-        set_check(m, e, now_ns);
+        set_check(m, e);
     } else if (m->backoff_ns != 0) {
         SYNC_STORE(&p->refresh_ns, after(now_ns, pause));
         set_kind(e, KIND_STALE);
@@ -371,7 +374,7 @@ void memo_hold_off_owned_(struct shard *s, struct entry *e) {
     }
     SYNC_STORE(&p->refresh_ns, MEMO_NEVER);
     if (kind_of(e) == KIND_VALUE) {
-        set_check(s->memo, e, s->now_ns);
+        set_check(s->memo, e);
     } else if (kind_of(e) == KIND_ERROR) {
         SYNC_STORE(&p->check_ns, memo_end_of_(s->memo, e));
     }

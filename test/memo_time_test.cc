@@ -476,6 +476,21 @@ TEST_P(IdleTtl, UseCountsThoughTheValueIsToBeRefreshed) {
     EXPECT_EQ(cache.Get("k"), Hit("w"));
 }
 
+TEST_P(IdleTtl, UseCountsThoughALoadHasJustBegun) {
+    LaterCache cache(GetParam(), FreshWhileUsed(64 * kSecond));
+
+    cache.Fill("k", "v");
+    cache.clock.Advance(60 * kSecond);
+    EXPECT_EQ(memo_refresh(cache, "k", 1), 0);
+    EXPECT_EQ(cache.Peek("k"), Hit("v"));
+    cache.clock.Advance(60 * kSecond);
+    EXPECT_EQ(cache.Peek("k"), Hit("v"));
+    cache.Fail(1);
+    EXPECT_EQ(cache.Peek("k"), Hit("v"));
+    cache.clock.Advance(60 * kSecond);
+    EXPECT_EQ(cache.Peek("k"), Hit("v"));
+}
+
 TEST_P(IdleTtl, NotUsedIsGoneAndUpkeepSeesIt) {
     TimedCache cache(GetParam(), FreshWhileUsed(10 * kSecond));
 
