@@ -14,6 +14,12 @@
 
 // How a flight ends: its result is stored, or what else that calls for happens.
 
+// How long the load of f took, that ended at now_ns; not less than nothing, whatever
+// the clock says.
+static int64_t cost_of(const struct memo_load *f, int64_t now_ns) {
+    return memo_span_(f->started_ns, now_ns);
+}
+
 // Drop what the key of f has in the table, if anything.
 static void drop_old(struct shard *s, const struct memo_load *f) {
     struct table_place place;
@@ -59,7 +65,7 @@ static void renew(struct shard *s, struct memo_load *f, int64_t now_ns) {
     memo_entry_ref_(f->old);
     f->result = f->old;
     if (e != NULL && s->wheel != NULL) {
-        memo_date_owned_(s, e, &f->dates, now_ns, now_ns - f->started_ns);
+        memo_date_owned_(s, e, &f->dates, now_ns, cost_of(f, now_ns));
         memo_wheel_remove_(e);
         memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
     }
@@ -98,9 +104,9 @@ static void settle(struct shard *s, struct memo_load *f,
     } else {
         if (s->wheel != NULL) {
             memo_date_owned_(s, end->entry, &f->dates, end->now_ns,
-                             end->now_ns - f->started_ns);
+                             cost_of(f, end->now_ns));
         }
-        memo_policy_see_cost_(s, end->entry, end->now_ns - f->started_ns);
+        memo_policy_see_cost_(s, end->entry, cost_of(f, end->now_ns));
         if (memo_store_owned_(s, end->entry, f->key, f->key_size, f->hash) != 0) {
             memo_note_rejected_owned_(s, end->entry);
             leave_old(s, f);
@@ -118,8 +124,8 @@ static void count_end(struct shard *s, struct memo_load *f,
     if (s->memo->max_loads != 0) {
         (void)SYNC_SUB(&s->memo->n_loads, 1);
     }
-    s->load_ns += (uint64_t)(end->now_ns - f->started_ns);
-    memo_record_(s, MEMO_HISTOGRAM_LOAD, end->now_ns - f->started_ns);
+    s->load_ns += (uint64_t)cost_of(f, end->now_ns);
+    memo_record_(s, MEMO_HISTOGRAM_LOAD, cost_of(f, end->now_ns));
     s->load_failures += end->error != 0;
     s->refresh_failures += end->error != 0 && f->refresh;
     s->not_modified += end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED;

@@ -289,7 +289,8 @@ void memo_stop_waiting_(struct memo_load *f, int64_t joined_ns, int gave_up) {
     struct leave_step leave = {f, joined_ns == STARTED, 0};
 
     if (joined_ns != STARTED && !memo_is_inherited_(f)) {
-        memo_record_(f->shard, MEMO_HISTOGRAM_WAIT, memo_now_(m) - joined_ns);
+        memo_record_(f->shard, MEMO_HISTOGRAM_WAIT,
+                     memo_span_(joined_ns, memo_now_(m)));
     }
     if (m->max_waiters != 0 && joined_ns != STARTED && !memo_is_inherited_(f)) {
         (void)SYNC_SUB(&m->n_waiters, 1);

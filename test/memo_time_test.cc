@@ -224,6 +224,21 @@ TEST_P(Ttl, TheClockMayJump) {
     EXPECT_EQ(cache.Stats().entries, 0u);
 }
 
+TEST_P(Ttl, ALoadThatEndsBeforeItBeganTookNoTime) {
+    TimedCache cache(
+        GetParam(),
+        [](TimedCache &self, memo_load *l) {
+            self.clock.Advance(-kSecond);
+            return LoadInBrackets(l);
+        },
+        Fresh(10 * kSecond));
+
+    EXPECT_EQ(cache.Get("a"), Loaded("<a>"));
+    EXPECT_EQ(cache.Get("a"), Hit("<a>"));
+    EXPECT_EQ(cache.Stats().load_ns, 0u);
+    EXPECT_EQ(cache.Stats().saved_ns, 0u);
+}
+
 // Nothing is lost that was stored in a past which the cache has seen end.
 TEST_P(Ttl, WhatExpiresInThePastGoesAtOnce) {
     TimedCache cache(GetParam(), Fresh(kSecond));
