@@ -137,6 +137,11 @@ static int is_ours(const struct adopted *a) {
     return a->free_fn == NULL && a->allocated != 0;
 }
 
+// What users say of sizes may be any number.
+static size_t add_up(size_t a, size_t b) {
+    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
+}
+
 size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
     uint64_t word = SYNC_LOAD(&e->word);
     size_t key_size = entry_key_size(word);
@@ -144,10 +149,11 @@ size_t memo_entry_bytes_(const struct memo *m, const struct entry *e) {
 
     if (word & ENTRY_ADOPTED) {
         const struct adopted *a = entry_value(e, key_size);
-        bytes += is_ours(a) ? memo_good_size_(m, a->allocated) : a->size;
+        bytes = add_up(bytes, is_ours(a) ? memo_good_size_(m, a->allocated)
+                                         : a->size);
     }
     if (word & ENTRY_LINKED) {
-        bytes += memo_links_bytes_(m, *memo_entry_links_(e));
+        bytes = add_up(bytes, memo_links_bytes_(m, *memo_entry_links_(e)));
     }
     return bytes;
 }

@@ -109,10 +109,12 @@ int memo_policy_is_full_(const struct shard *s) {
 
 int memo_policy_has_room_for_(const struct shard *s, const struct entry *e) {
     const struct policy *p = s->policy;
+    uint64_t taken = overhead(s);
 
     return p->limit.entries >= 1 && weight_of(s, e) <= p->limit.weight &&
            (p->limit.bytes == NO_BOUND ||
-            memo_entry_bytes_(s->memo, e) + overhead(s) <= p->limit.bytes);
+            (taken <= p->limit.bytes &&
+             memo_entry_bytes_(s->memo, e) <= p->limit.bytes - taken));
 }
 
 // ------------------------------------------------------------------ queues

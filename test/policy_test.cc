@@ -392,6 +392,27 @@ TEST_P(Bound, WhatIsTooLargeIsDeliveredAndEvictsNothing) {
     EXPECT_EQ(after.too_large, 2u);
 }
 
+// Whatever size is said of it.
+TEST_P(Bound, WhatIsAbsurdlyLargeIsTooLarge) {
+    static char byte;
+    size_t size = 0;
+    Cache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            return memo_load_adopt(l, &byte, size, nullptr, nullptr);
+        },
+        Bytes(100000));
+
+    for (size_t less = 0; less < 4096; less += 16) {
+        size = SIZE_MAX - less;
+        Value v = cache.Hold("k");
+        EXPECT_EQ(v->from, uint32_t{MEMO_LOADED});
+        EXPECT_EQ(v->size, size);
+    }
+    EXPECT_EQ(cache.Stats().entries, 0u);
+    EXPECT_EQ(cache.Stats().too_large, 256u);
+}
+
 // C2, I1: a value too large to be stored still takes the old one's place.
 TEST_P(Bound, PutOfWhatIsTooLargeDropsWhatWasThere) {
     Cache cache(GetParam(), LoadInBrackets, Bytes(100000));
