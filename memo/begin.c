@@ -240,11 +240,12 @@ void memo_begin_owned_(struct shard *s, void *begin_step) {
 void memo_is_resident_owned_(struct shard *s, void *resident_step) {
     struct resident_step *r = resident_step;
     struct table_place place;
+    uint64_t word = SYNC_LOAD(&r->entry->word);
     const struct entry *e = memo_table_find_owned_(
-        s, r->entry->bytes, entry_key_size(SYNC_LOAD(&r->entry->word)), r->hash,
-        &place);
+        s, r->entry->bytes, entry_key_size(word), r->hash, &place);
 
     r->is_resident = e == r->entry && shard_is_valid(s, e);
+    r->is_ours = e == r->entry || (word & ENTRY_SHARD) == s->mark;
 }
 
 void memo_leave_owned_(struct shard *s, void *leave_step) {

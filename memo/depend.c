@@ -49,9 +49,6 @@ static int link_as(struct memo_load *f, const struct entry *e) {
         return 0;
     }
     links = *memo_entry_links_(e);
-    if (links->all != SYNC_LOAD(&f->shard->memo->sources)) {
-        return MEMO_EINVAL;  // the value is of another cache
-    }
     for (i = 0; i < links->n; i++) {
         struct source *source = links->link[i].source;
         (void)SYNC_ADD(&source->refs, 1);
@@ -94,30 +91,35 @@ int memo_load_depend_key(struct memo_load *l, const void *key,
                : link_to_name(l, key_name(l->shard->memo, key, key_size));
 }
 
-// Link l to the key of e, which was found since l began.  If the key has changed
-// since then, e may be what it was before, or what it is now; and that can be seen.
-static int link_to_key_of(struct memo_load *l, const struct entry *e) {
+// Link l to e, which was found since l began, and to its key, which is source.  If the
+// key has changed since then, e may be what it was before, or what it is now; and that
+// can be seen.
+static int link_to_value(struct memo_load *l, const struct entry *e,
+                         struct source *source) {
     struct memo *m = l->shard->memo;
-    struct source_name name =
-        key_name(m, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
-    struct source *source = memo_source_get_(m, &name);
-    struct resident_step r = {e, name.hash, 0};
-    uint64_t as_of = l->began, now;
+    struct resident_step r = {e, source->hash, 0, 0};
+    uint64_t now = memo_source_clock_(m);
+    int error = MEMO_EINVAL;
 
-    if (source == NULL) {
-        return MEMO_ENOMEM;
+    memo_own_(memo_shard_of_(m, source->hash), memo_is_resident_owned_, &r);
+    if (r.is_ours) {
+        error = link_as(l, e);
     }
-    if (!memo_link_holds_(source, as_of)) {
-        now = memo_source_clock_(m);
-        memo_own_(memo_shard_of_(m, name.hash), memo_is_resident_owned_, &r);
-        as_of = r.is_resident ? now : as_of;
+    if (error != 0) {
+        memo_source_unref_(m, source);
+        return error;
     }
-    return memo_link_to_(l, source, as_of);
+    return memo_link_to_(l, source,
+                         r.is_resident && !memo_link_holds_(source, l->began)
+                             ? now
+                             : l->began);
 }
 
 int memo_load_depend(struct memo_load *l, const struct memo_value *v) {
     int error = check_load(l, NULL, 0);
-    struct entry *e;
+    struct source_name name;
+    struct source *source;
+    const struct entry *e;
 
     if (error != 0) {
         return error;
@@ -126,8 +128,10 @@ int memo_load_depend(struct memo_load *l, const struct memo_value *v) {
         return MEMO_EINVAL;
     }
     e = memo_pinned_entry_(v->pin);
-    error = link_as(l, e);
-    return error != 0 ? error : link_to_key_of(l, e);
+    name = key_name(l->shard->memo, e->bytes,
+                    entry_key_size(SYNC_LOAD(&e->word)));
+    source = memo_source_get_(l->shard->memo, &name);
+    return source == NULL ? MEMO_ENOMEM : link_to_value(l, e, source);
 }
 
 int memo_load_get(struct memo_load *l, const void *key, size_t key_size,

@@ -63,11 +63,12 @@ SYNC_INLINE enum begin_depth memo_depth_of_(const struct memo_wait *wait) {
                                                              : BEGIN_START;
 }
 
-// Whether an entry is what its key has.
+// Whether an entry, that somebody holds as a value, is what its key has; or at least
+// is of this cache.
 struct resident_step {
     const struct entry *entry;
-    uint64_t hash;
-    int is_resident;  // out
+    uint64_t hash;  // that its key has in this cache
+    int is_resident, is_ours;  // out
 };
 void memo_is_resident_owned_(struct shard *s, void *resident_step);
 

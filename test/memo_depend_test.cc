@@ -467,6 +467,29 @@ TEST_P(Depend, OnAValueOfAnotherCacheIsRefused) {
     EXPECT_EQ(cache.Get("a"), Hit("a"));
 }
 
+// Though nothing of that cache has tags or times, as those of this one have.
+TEST_P(Depend, OnAPlainValueOfAnotherCacheIsRefused) {
+    Cache other(GetParam());
+    Value resident = other.Hold("b"), gone = other.Hold("c");
+    int errors[2] = {0, 0};
+    TimedCache cache(
+        GetParam(),
+        [&](memo_load *l) {
+            errors[0] = memo_load_depend(l, &*resident);
+            errors[1] = memo_load_depend(l, &*gone);
+            return LoadInBrackets(l);
+        },
+        [](memo_options *o) { o->idle_ttl_ns = kSecond; });
+
+    EXPECT_EQ(other.Invalidate("c"), 0);
+    EXPECT_EQ(cache.Put("b", "of the same key"), 0);
+    EXPECT_EQ(cache.Get("a"), Loaded("<a>"));
+    EXPECT_EQ(errors[0], int(MEMO_EINVAL));
+    EXPECT_EQ(errors[1], int(MEMO_EINVAL));
+    EXPECT_EQ(cache.Get("a"), Hit("<a>"));
+    EXPECT_EQ(cache.Stats().sources, 0u);
+}
+
 // What the load has is the new value, as can be seen.
 TEST_P(Depend, OnTheValueThatIsResidentNow) {
     PendingCache cache(GetParam());
