@@ -17,6 +17,7 @@
 #include "memo/attach.c"
 #include "memo/batch.c"
 #include "memo/begin.c"
+#include "memo/calling.c"
 #include "memo/change.c"
 #include "memo/check.c"
 #include "memo/chore.c"

@@ -16,7 +16,7 @@
 
 // How long the load of f took, that ended at now_ns; not less than nothing, whatever
 // the clock says.
-static int64_t cost_of(const struct memo_load *f, int64_t now_ns) {
+static int64_t ns_of_load(const struct memo_load *f, int64_t now_ns) {
     return memo_span_(f->started_ns, now_ns);
 }
 
@@ -65,7 +65,7 @@ static void renew(struct shard *s, struct memo_load *f, int64_t now_ns) {
     memo_entry_ref_(f->old);
     f->result = f->old;
     if (e != NULL && s->wheel != NULL) {
-        memo_date_owned_(s, e, &f->dates, now_ns, cost_of(f, now_ns));
+        memo_date_owned_(s, e, &f->dates, now_ns, ns_of_load(f, now_ns));
         memo_wheel_remove_(e);
         memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
     }
@@ -104,9 +104,9 @@ static void settle(struct shard *s, struct memo_load *f,
     } else {
         if (s->wheel != NULL) {
             memo_date_owned_(s, end->entry, &f->dates, end->now_ns,
-                             cost_of(f, end->now_ns));
+                             ns_of_load(f, end->now_ns));
         }
-        memo_policy_see_cost_(s, end->entry, cost_of(f, end->now_ns));
+        memo_policy_see_cost_(s, end->entry, ns_of_load(f, end->now_ns));
         if (memo_store_owned_(s, end->entry, f->key, f->key_size, f->hash) != 0) {
             memo_note_rejected_owned_(s, end->entry);
             leave_old(s, f);
@@ -124,8 +124,8 @@ static void count_end(struct shard *s, struct memo_load *f,
     if (s->memo->max_loads != 0) {
         (void)SYNC_SUB(&s->memo->n_loads, 1);
     }
-    s->load_ns += (uint64_t)cost_of(f, end->now_ns);
-    memo_record_(s, MEMO_HISTOGRAM_LOAD, cost_of(f, end->now_ns));
+    s->load_ns += (uint64_t)ns_of_load(f, end->now_ns);
+    memo_record_(s, MEMO_HISTOGRAM_LOAD, ns_of_load(f, end->now_ns));
     s->load_failures += end->error != 0;
     s->refresh_failures += end->error != 0 && f->refresh;
     s->not_modified += end->error == 0 && f->verdict == VERDICT_NOT_MODIFIED;

@@ -65,8 +65,8 @@ static int join_round(struct sync_waitgroup *wg, struct group_waiter *w,
 }
 
 // Take w off the list and return 1; or 0, if its round is over.
-static int leave(struct sync_waitgroup *wg, struct group_waiter *w,
-                 uint64_t round) {
+static int leave_round(struct sync_waitgroup *wg, struct group_waiter *w,
+                       uint64_t round) {
     int in_time;
 
     sync_mutex_lock(&wg->mu);
@@ -88,7 +88,7 @@ int sync_waitgroup_wait(struct sync_waitgroup *wg, int64_t deadline_ns,
         return SYNC_OK;
     }
     error = sync_event_wait(&w.over, deadline_ns, note);
-    if (error != SYNC_OK && !leave(wg, &w, round)) {
+    if (error != SYNC_OK && !leave_round(wg, &w, round)) {
         error = sync_event_wait(&w.over, SYNC_NEVER, NULL);
     }
     return error;
