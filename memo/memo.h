@@ -604,9 +604,9 @@ struct memo_put_options {
 };
 
 // The same, with a say in how; put may be NULL.  MEMO_EINVAL also for a bad tag (see
-// memo_invalidate_tag()), for a time that
-// is negative, or that this cache has no place for: ttl_ns needs any of the times
-// in its options to be set, refresh_after_ns any of them other than ttl_ns.
+// memo_invalidate_tag()), for a size or a set byte that this version doesn't know, for
+// a time that is negative, or that this cache has no place for: ttl_ns needs any of
+// the times in its options to be set, refresh_after_ns any of them other than ttl_ns.
 MEMO_API int memo_put_with(struct memo *m, const void *key, size_t key_size,
                            const void *data, size_t size,
                            const struct memo_put_options *put);

@@ -27,14 +27,16 @@ static int replace(struct memo *m, struct entry *e, const struct dates *dates,
     return r.error;
 }
 
-// What p says, in *dates; or MEMO_EINVAL.
-static int take_put(struct memo *m, const struct memo_put_options *p,
-                    struct dates *dates) {
+// What put says, in *p and *dates; or MEMO_EINVAL.
+static int take_put(struct memo *m, const struct memo_put_options *put,
+                    struct memo_put_options *p, struct dates *dates) {
+    memset(p, 0, sizeof(*p));
     memset(dates, 0, sizeof(*dates));
-    if (p == NULL) {
+    if (put == NULL) {
         return 0;
     }
-    if (p->size != sizeof(*p) || p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
+    if (memo_take_struct_(put, put->size, sizeof(*p), p, sizeof(*p)) != 0 ||
+        p->ttl_ns < 0 || p->refresh_after_ns < 0 ||
         memo_are_bad_names_(p->tags, p->n_tags) ||
         (p->ttl_ns != 0 && m->timing == TIMING_NONE) ||
         (p->refresh_after_ns != 0 && m->timing != TIMING_FRESHNESS)) {
@@ -52,17 +54,18 @@ int memo_put_with(struct memo *m, const void *key, size_t key_size,
     // Dropped also when its weight function throws.
     SYNC_CLEANUP(memo_entry_drop_) struct entry *e = NULL;
     struct memo_value value = {0};
+    struct memo_put_options own;
     struct dates dates;
     uint64_t hash;
     int error = 0;
 
     if (memo_is_bad_key_(m, key, key_size) || (data == NULL && size != 0) ||
-        take_put(m, put, &dates) != 0) {
+        take_put(m, put, &own, &dates) != 0) {
         return MEMO_EINVAL;
     }
     hash = hash_key(&m->seed, key, key_size);
     e = memo_entry_new_(memo_shard_of_(m, hash), key, key_size, size,
-                        put != NULL && put->n_tags != 0 ? ENTRY_LINKED : 0);
+                        own.n_tags != 0 ? ENTRY_LINKED : 0);
     if (e == NULL) {
         return MEMO_ENOMEM;
     }
@@ -70,8 +73,8 @@ int memo_put_with(struct memo *m, const void *key, size_t key_size,
     if (size != 0) {
         memcpy((void *)(uintptr_t)value.data, data, size);
     }
-    if (put != NULL && put->n_tags != 0) {
-        error = memo_link_tags_(m, &e, put->tags, put->n_tags);
+    if (own.n_tags != 0) {
+        error = memo_link_tags_(m, &e, own.tags, own.n_tags);
     }
     if (error == 0) {
         memo_entry_weigh_(m, e, NULL);

@@ -190,6 +190,17 @@ TEST(Abi, StructsOfOtherVersionsAreTaken) {
     EXPECT_EQ(memo_get_wait(m, "a", 1, &wait.wait, &v), MEMO_EINVAL);
 
     struct {
+        memo_put_options put;
+        char more[16];
+    } put = {};
+    put.put.size = sizeof(put);
+    EXPECT_EQ(memo_put_with(m, "b", 1, "v", 1, &put.put), 0);
+    put.more[0] = 1;
+    EXPECT_EQ(memo_put_with(m, "b", 1, "v", 1, &put.put), MEMO_EINVAL);
+    put.put.size = sizeof(memo_put_options) - 8;
+    EXPECT_EQ(memo_put_with(m, "b", 1, "v", 1, &put.put), MEMO_EINVAL);
+
+    struct {
         struct memo_stats stats;
         uint64_t more[2];
     } stats;
