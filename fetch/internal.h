@@ -136,7 +136,7 @@ int fetch_transfer_keep_old_(struct transfer *t);
 struct fetch_dates fetch_transfer_date_(struct transfer *t);
 
 // t has failed.  Return whether the old response may stand in for it; if it may
-// not, it is gone.
+// not, it is gone, unless the cache knows that.
 int fetch_transfer_stand_in_(struct transfer *t, int error);
 
 // loop.c

@@ -29,6 +29,7 @@ struct head {
     // Atomic.
     sync_atomic_u64 fresh_until_ns;
     sync_atomic_u64 usable_until_ns;
+    sync_atomic_u32 is_strict;
 };
 
 // ---------------------------------------------------------------- a draft
@@ -96,6 +97,7 @@ size_t fetch_draft_body_size_(const struct fetch_draft *d) {
 static void set_dates(struct head *head, const struct fetch_dates *dates) {
     SYNC_STORE(&head->fresh_until_ns, (uint64_t)dates->fresh_until_ns);
     SYNC_STORE(&head->usable_until_ns, (uint64_t)dates->usable_until_ns);
+    SYNC_STORE(&head->is_strict, dates->is_strict);
 }
 
 int fetch_draft_end_(struct fetch_draft *d, const struct fetch_facts *facts,
@@ -150,6 +152,7 @@ struct fetch_dates fetch_response_dates_(const struct memo_value *v) {
     struct fetch_dates dates = {
         (int64_t)SYNC_LOAD(&head->fresh_until_ns),
         (int64_t)SYNC_LOAD(&head->usable_until_ns),
+        SYNC_LOAD(&head->is_strict),
     };
 
     return dates;

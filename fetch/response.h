@@ -37,6 +37,7 @@ struct fetch_texts {
 struct fetch_dates {
     int64_t fresh_until_ns;
     int64_t usable_until_ns;  // it may stand in for a transfer that fails
+    uint32_t is_strict;       // 1: the cache knows that it never may
 };
 
 // Owned by one thread.  {.load = l} is an empty one.

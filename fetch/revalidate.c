@@ -126,6 +126,7 @@ static struct fetch_dates dates_of(const struct fetch *f,
     struct fetch_dates dates = {
         .fresh_until_ns = fetch_add_ns_(fresh_ns, now_ns),
         .usable_until_ns = fetch_add_ns_(usable_ns, now_ns),
+        .is_strict = error_ns_of(f, terms) == 0,
     };
     return dates;
 }
@@ -249,6 +250,11 @@ int fetch_transfer_stand_in_(struct transfer *t, int error) {
     }
     if (may_stand_in(t, error)) {
         return 1;
+    }
+    if (is_no_answer(error) && fetch_is_response_(&t->old) &&
+        fetch_response_dates_(&t->old).is_strict) {
+        // It stays to be asked about, and the cache won't return it.
+        return 0;
     }
     const void *now = fresh_one(t);
     if (now == NULL || now == t->old.data) {

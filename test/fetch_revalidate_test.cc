@@ -690,6 +690,22 @@ TEST_P(Revalidate, UnlessAllowedAnErrorIsTheAnswer) {
     EXPECT_EQ(ended()[1].load.stale, 0u);
 }
 
+TEST_P(Revalidate, AFailureLeavesTheOldResponseThereToBeAskedAbout) {
+    for (const char *path : {"/max-age/10/5", "/etag/5"}) {
+        uint64_t pages = Answers(200), same = Answers(304);
+        Get(path);
+        clock_.Advance(10 * kSecond);
+        for (unsigned status : {500u, 503u}) {
+            Fail(path, status);
+            EXPECT_EQ(Get(path).error, (int)status);
+        }
+        Fail(path, 0);
+        ExpectGot(Get(path), MEMO_LOADED, Page(5));
+        EXPECT_EQ(Answers(200), pages + 1) << path;
+        EXPECT_EQ(Answers(304), same + 1) << path;
+    }
+}
+
 TEST_P(Revalidate, ServersMayForbidIt) {
     cache_.stale_if_error_ns = 1000 * kSecond;
     for (const char *control :
