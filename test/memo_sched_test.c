@@ -194,6 +194,74 @@ static void check_destroyed(void *arg) {
     check(arg);
 }
 
+// L2: when memo_close() returns, the completion has, and so has the destructor; both
+// write what is plain.
+static struct memo_load *pending;
+static uint32_t n_answered, n_dropped;
+
+static void note(uint32_t *n) {
+    SYNC_DATA_WRITE(n);
+    ++*n;
+}
+
+static void expect_noted(const uint32_t *n) {
+    SYNC_DATA_READ(n);
+    SCHED_ASSERT(*n == 1);
+}
+
+static void answered(void *arg, int error, struct memo_value *v) {
+    (void)arg;
+    (void)error;
+    memo_release(v);
+    note(&n_answered);
+}
+
+static void drop(void *arg, void *data, size_t size) {
+    (void)arg;
+    (void)data;
+    (void)size;
+    note(&n_dropped);
+}
+
+static int load_later_or_object(void *arg, struct memo_load *l) {
+    size_t size;
+    const char *key = memo_load_key(l, &size);
+    (void)arg;
+    if (*key == 'o') {
+        return memo_load_adopt(l, &memo, sizeof memo, drop, NULL);
+    }
+    pending = l;
+    return MEMO_PENDING;
+}
+
+static void setup_called(void *arg) {
+    const struct scene *scene = arg;
+    struct memo_value v;
+    SYNC_INIT(&n_users, (uint32_t)scene->n_threads);
+    n_answered = n_dropped = 0;
+    memo = new_memo((struct memo_options){.load = load_later_or_object,
+                                          .engine = scene->engine,
+                                          .shards = 1});
+    SCHED_ASSERT(memo_get(memo, "o", 1, &v) == 0);
+    memo_release(&v);
+    SCHED_ASSERT(memo_get_async(memo, "k", 1, NULL, answered, NULL, NULL) == 0);
+}
+
+static void call_or_close(void *arg, int id) {
+    (void)arg;
+    if (id == 0) {
+        SCHED_ASSERT(memo_load_finish(pending, 42) == 0);
+    } else if (id == 2) {
+        int error = memo_invalidate(memo, "o", 1);
+        SCHED_ASSERT(error == 0 || error == MEMO_ECLOSED);
+    } else {
+        SCHED_ASSERT(memo_close(memo, INT64_MAX) == 0);
+        expect_noted(&n_answered);
+        expect_noted(&n_dropped);
+    }
+    leave();
+}
+
 // V1: values outlive their cache, and the last of them takes it along.
 static void hold_longer(void *arg, int id) {
     struct memo_value v;
@@ -266,6 +334,15 @@ SCHED_CASES(
      BOUNDED(1)},
     {"DestroyMonitorDeep",
      {2, setup, destroy_or_get, check_destroyed, &monitor2},
+     DEEP},
+    {"CloseLock",
+     {2, setup_called, call_or_close, check, &lock2},
+     BOUNDED(2)},
+    {"CloseLockThree",
+     {3, setup_called, call_or_close, check, &lock3},
+     BOUNDED(2)},
+    {"CloseLockThreeDeep",
+     {3, setup_called, call_or_close, check, &lock3},
      DEEP},
     {"GetMonitor", {2, setup, get_once, check, &monitor2}, BOUNDED(1)},
     {"GetMonitorDeep", {2, setup, get_once, check, &monitor2}, DEEP},
