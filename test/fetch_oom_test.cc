@@ -234,7 +234,7 @@ TEST_P(FetchOom, APageThatIsAskedForAgain) {
 
 INSTANTIATE_TEST_SUITE_P(
     Once, FetchOom, ::testing::Values(false, true),
-    [](const auto &info) { return info.param ? "AndAllAfterIt" : "Alone"; });
+    [](const auto &test) { return test.param ? "AndAllAfterIt" : "Alone"; });
 
 }  // namespace
 
