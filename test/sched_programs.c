@@ -126,7 +126,7 @@ PROGRAM(random, 3, NULL) {
                 (void)SYNC_ADD(p, 1);
                 break;
             case 6:
-                sync_heavy_fence();
+                (void)sync_heavy_fence();
                 break;
             case 7:
                 (void)SYNC_LOAD(p);
@@ -368,7 +368,7 @@ PROGRAM(store_buffering_fence, 2, one_saw_the_other) {
     if (id == 0) {
         SYNC_LIGHT_FENCE();
     } else {
-        sync_heavy_fence();
+        (void)sync_heavy_fence();
     }
     SYNC_STORE(&x[2 + id], 1 + SYNC_LOAD(&x[1 - id]));
 }
