@@ -53,7 +53,7 @@ _ONCE = _each("//sync:once.c", {
         "(SYNC_STORE(&o->word, ONCE_RUNNING), 1)",
     ),
     "dies_with_its_fn": [
-        ("", "__attribute__((cleanup(end_run)))", ""),
+        ("", "SYNC_CLEANUP(end_run)", ""),
         ("", "run.outcome = ONCE_DONE;", "run.outcome = ONCE_DONE; end_run(&run);"),
     ],
     "ends_relaxed": ("", "SYNC_XCHG_ACQREL", "MUTANT_XCHG"),
@@ -224,12 +224,12 @@ _PIN = dict(
 
 _CHAN = _each("//sync:chan.c", {
     "claims_what_is_claimed": (
-        "static int claim",
+        "static int choose",
         "SYNC_CAS_ACQREL(&s->chosen, &nobody, chosen)",
         "SYNC_LOAD(&s->chosen) == nobody && (SYNC_STORE(&s->chosen, chosen), 1)",
     ),
     "closes_for_receivers_alone": ("", "close_list(c, &c->senders, &woken);", ";"),
-    "gives_up_when_claimed": ("", "!claim(s, SELECT_GIVEN_UP)", "0"),
+    "gives_up_when_claimed": ("", "!choose(s, SELECT_GIVEN_UP)", "0"),
     "lets_go_before_it_is_on_the_lists": (
         "",
         "enlist_all(&s);",
@@ -250,9 +250,9 @@ _MONITOR = dict(
             "0",
         ),
         "overlaps_itself": (
-            "static int begin_running",
-            "*was_running = runner == self();",
-            "*was_running = 1;",
+            "static int begin_stint",
+            "runner != self()",
+            "0",
         ),
         "rests_without_another_look": ("static void rest", "has_news(m)", "0"),
         "sleeps_without_another_look": (
@@ -316,7 +316,7 @@ _RWMUTEX = _each("//sync:rwmutex.c", {
 
 _WAITGROUP = _each("//sync:waitgroup.c", {
     "forgets_to_leave": ("", "sync_list_remove(&wg->waiters, &w->link);", ";"),
-    "leaves_too_late": ("", "error != SYNC_OK && !leave(wg, &w, round)", "0"),
+    "leaves_too_late": ("", "error != SYNC_OK && !leave_round(wg, &w, round)", "0"),
     "wakes_inside": (
         "",
         "wg->round++;",
