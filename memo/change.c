@@ -182,6 +182,7 @@ static void change(struct memo *m, struct sources *all,
     if (source != NULL) {
         SYNC_STORE(&source->changed, clock);
         (void)SYNC_ADD(&all->concerned, SYNC_LOAD(&source->refs));
+        (void)SYNC_ADD_ACQREL(&all->clock, 1);  // ORDER(held) told:A
     } else {
         memo_change_remember_locked_(all, t, name->hash, clock);
     }
@@ -223,4 +224,5 @@ void memo_all_keys_changed_(struct memo *m) {
     before = SYNC_LOAD(&all->all_changed);
     while (before < clock && !SYNC_CAS(&all->all_changed, &before, clock)) {
     }
+    (void)SYNC_ADD_ACQREL(&all->clock, 1);  // ORDER(held) told:A
 }

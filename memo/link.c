@@ -8,6 +8,8 @@
 #include "memo/stripe.h"
 
 // The links of entries.
+//
+// ORDER labels of this file are explained in source.h.
 
 // From so many links on it is worth to note that they have been seen to hold.
 #define MANY_LINKS 4
@@ -87,11 +89,11 @@ int memo_links_hold_(const struct entry *e) {
     if (links->n < MANY_LINKS) {
         return holds(links);
     }
-    clock = SYNC_LOAD_ACQ(&links->all->clock);
+    clock = SYNC_LOAD_ACQ(&links->all->clock);  // ORDER(held) now:B
     if (SYNC_LOAD(&links->held) == clock) {
         return 1;
     }
-    hold = holds(links);
+    hold = holds(links);  // ORDER(held) see:C
     if (hold) {
         SYNC_STORE(&links->held, clock);
     }

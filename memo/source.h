@@ -4,8 +4,8 @@
 // exist must still be known to loads that have begun before, for they may come to
 // link to it; it is remembered until they have ended.
 //
-// Time is counted in changes: the clock moves when a source changes, at no other
-// time.  A load remembers what it said when it began.
+// Time is counted in changes: the clock moves when a source changes, once or twice, at
+// no other time.  A load remembers what it said when it began.
 //
 //   ORDER(change) do:A     the change itself: a key's entry leaves the table, its
 //                          flight the map
@@ -18,6 +18,14 @@
 //
 //       Calls that begin after a change has returned are ordered after it by
 //       whatever told them; so they may load changed relaxed, and see it.
+//
+//   ORDER(held)    told:A   source->changed, or all_changed, stored; then an
+//                           acquire-release increment of clock
+//                  now:B    acquire load of clock
+//                  see:C    loads of changed and all_changed; then links->held says
+//                           what now:B read
+//       If see:C doesn't see what was stored before told:A, now:B has read less than
+//       told:A wrote; and nobody who looks after told:A takes such a note for true.
 //
 //   ORDER(sources) made:A  release compare-and-swap of memo.sources
 //                  use:B   acquire load of it

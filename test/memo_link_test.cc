@@ -2,6 +2,7 @@
 // key.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -86,6 +87,37 @@ TEST_P(Tags, NobodyGetsWhatIsOutOfDate) {
     EXPECT_EQ(memo_get_many(cache, &key, 1, &no_load, v.out(), &error),
               int(MEMO_ENOENT));
     EXPECT_EQ(cache.GetPlain("k"), Loaded("<k>"));
+}
+
+// I1: though somebody finds at that very moment that its many tags hold.
+TEST_P(Tags, NobodyGetsWhatOthersSawGoOutOfDate) {
+    Cache cache(GetParam());
+    memo_bytes tags[] = {{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}};
+    memo_put_options put = {};
+    std::atomic<bool> done{false};
+    std::atomic<int> looks{0};
+    int outdated = 0;
+
+    put.size = sizeof(put);
+    put.tags = tags;
+    put.n_tags = 4;
+    {
+        Thread other([&] {
+            while (!done) {
+                cache.Peek("k");
+                looks++;
+            }
+        });
+        for (int i = 0; i < 3000; i++) {
+            EXPECT_EQ(memo_put_with(cache, "k", 1, "v", 1, &put), 0);
+            int seen = looks;
+            Await([&] { return looks != seen; });
+            EXPECT_EQ(InvalidateTag(cache, "a"), 0);
+            outdated += cache.Peek("k").error == 0;
+        }
+        done = true;
+    }
+    EXPECT_EQ(outdated, 0);
 }
 
 TEST_P(Tags, AnUnknownTagIsNobodys) {
