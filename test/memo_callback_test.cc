@@ -189,16 +189,19 @@ TEST_P(Callback, DestructorsInOtherCallsAreAwaited) {
 // The thread of a pool is the last to let go of a load, and so of its result.
 TEST_P(Callback, DestructorsInThePoolAreAwaited) {
     Stays stays;
+    Gate asked;  // else who asks may be the last
     Cache cache(
         GetParam(),
         [&](memo_load *l) {
             static char data;
+            asked.Wait();
             EXPECT_EQ(memo_load_pass(l), 0);
             return memo_load_adopt(l, &data, 1, StayWhenDestroyed, &stays);
         },
         [](memo_options *o) { o->threads = 1; });
 
     EXPECT_EQ(GetAsync(cache, "k", JustRelease, nullptr), 0);
+    asked.Open();
     ExpectAwaited(cache, &stays);
 }
 
