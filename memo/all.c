@@ -29,6 +29,7 @@
 #include "memo/error.c"
 #include "memo/expire.c"
 #include "memo/find.c"
+#include "memo/finish.c"
 #include "memo/flight.c"
 #include "memo/fork.c"
 #include "memo/ghost.c"

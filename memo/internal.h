@@ -6,7 +6,8 @@
 //     put.c          changes from outside
 //     new.c, life.c  how a cache begins and ends; alloc.c: on what memory
 //     options.c      what it is made of
-//     load.c         the idea: find or start a flight, run its load, publish, wait
+//     load.c         the idea: find or start a flight, run its load, wait; finish.c: and
+//                    publish
 //     run.c          running loads, and waiting for them
 //     running.c      what runs in a thread, and who waits for whom
 //     pool.c         threads to run them
