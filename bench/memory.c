@@ -10,6 +10,7 @@
 //     memo-bytes     by max_bytes, likewise
 //     memo-cost      as memo-entries, with MEMO_POLICY_COST
 //     memo-ttl       not bounded, with a ttl
+//     memo-ttl-entries   as memo-entries, with a ttl
 //
 // Linked with jemalloc (memory_jemalloc), these are of a malloc that is
 // jemalloc's; and
@@ -70,6 +71,11 @@ static void give_ttl(struct memo_options *o) {
     o->ttl_ns = (int64_t)1 << 60;
 }
 
+static void bound_with_ttl(struct memo_options *o) {
+    bound_entries(o);
+    give_ttl(o);
+}
+
 #ifdef BENCH_JEMALLOC
 static void in_arena(struct memo_options *o) {
     static struct memo_allocator allocator;
@@ -103,6 +109,7 @@ static const struct variant {
     {"memo-bytes", bound_bytes, "malloc of " MALLOC, 1.5},
     {"memo-cost", bound_by_cost, "malloc of " MALLOC, 1.25},
     {"memo-ttl", give_ttl, "malloc of " MALLOC, 1},
+    {"memo-ttl-entries", bound_with_ttl, "malloc of " MALLOC, 1.25},
 #ifdef BENCH_JEMALLOC
     {"memo-arena", in_arena, "arena of jemalloc", 1},
     {"memo-arena-entries", bound_in_arena, "arena of jemalloc", 1.25},
