@@ -1,5 +1,7 @@
+#include "memo/alarm.h"
 #include "memo/engine.h"
 #include "memo/entry.h"
+#include "memo/expire.h"
 #include "memo/flight.h"
 #include "memo/internal.h"
 #include "memo/link.h"
@@ -23,7 +25,7 @@ static void require(int holds, const char *invariant) {
 }
 
 struct found {
-    uint64_t entries, bytes, outdated, timed, linked;
+    uint64_t entries, bytes, outdated, alarms, linked;
 };
 
 // LIFETIME: the entry keeps its links, which keep the sources.
@@ -37,6 +39,19 @@ static void check_links(const struct shard *s, const struct entry *e) {
         require(SYNC_LOAD(&links->link[i].source->refs) != 0, "links");
         require(links->link[i].as_of >= links->oldest, "links");
     }
+}
+
+// The wheel has been walked through before.  Use moves the end of e, and doesn't set
+// an alarm.
+static void check_alarm(const struct shard *s, struct entry *e) {
+    struct entry_prefix *p = entry_prefix(e);
+
+    if (p->stamp != 0) {
+        require(p->seen, "alarms");
+    } else if (s->memo->idle_ttl_ns == 0) {
+        require(memo_end_of_(s->memo, e) == MEMO_NEVER, "alarms");
+    }
+    p->seen = 0;
 }
 
 static void check_entry(struct shard *s, struct table_place place,
@@ -57,7 +72,8 @@ static void check_entry(struct shard *s, struct table_place place,
     require((word & ENTRY_RETIRED) == 0, "retired");
     if (s->wheel != NULL) {
         require((word & ENTRY_TIMED) != 0, "timed");
-        found->timed += entry_prefix(e)->wheel_at != NULL;
+        check_alarm(s, e);
+        found->alarms += entry_prefix(e)->stamp != 0;
     }
     require(memo_table_find_owned_(
                 s, e->bytes, entry_key_size(word),
@@ -191,25 +207,22 @@ static void check_policy(struct shard *s) {
     require(!memo_policy_is_full_(s), "bounds");
 }
 
-static void check_wheel(struct shard *s, uint64_t n_timed) {
+static void check_wheel(struct shard *s) {
+    const struct wheel *w = s->wheel;
     unsigned level, digit;
-    uint64_t n = 0;
 
     for (level = 0; level < WHEEL_LEVELS; level++) {
+        unsigned now = (unsigned)(w->now >> (WHEEL_BITS * level)) % WHEEL_SLOTS;
         for (digit = 0; digit < WHEEL_SLOTS; digit++) {
-            struct entry **at = &s->wheel->slot[level][digit];
-            uint64_t bit = s->wheel->occupied[level] >> digit & 1;
-            unsigned now = (unsigned)(s->wheel->now >> (WHEEL_BITS * level)) %
-                           WHEEL_SLOTS;
-            require(*at == NULL || (bit == 1 && digit >= now), "wheel");
-            for (; *at != NULL; at = &entry_prefix(*at)->wheel_next) {
-                require(entry_prefix(*at)->wheel_at == at, "wheel");
-                require((SYNC_LOAD(&(*at)->word) & ENTRY_RETIRED) == 0, "wheel");
-                n++;
-            }
+            unsigned slot = level * WHEEL_SLOTS + digit;
+            int is_empty =
+                w->slot[slot] == 0 && (slot != w->walked || w->aside == 0);
+            require(is_empty || ((w->occupied[level] >> digit & 1) == 1 &&
+                                 digit >= now),
+                    "wheel");
         }
     }
-    require(n == n_timed, "wheel");
+    require(memo_see_alarms_owned_(s) == w->names.n, "alarms");
 }
 
 static void check_owned(struct shard *s, void *unused) {
@@ -219,6 +232,9 @@ static void check_owned(struct shard *s, void *unused) {
     uint64_t i;
 
     (void)unused;
+    if (s->wheel != NULL) {
+        check_wheel(s);
+    }
     (void)memo_table_walk_owned_(s, 0, UINT64_MAX, check_entry, &found);
     require(found.entries == s->table.n_entries, "counts");
     require(found.bytes == s->entry_bytes, "counts");
@@ -242,9 +258,7 @@ static void check_owned(struct shard *s, void *unused) {
     if (s->policy != NULL) {
         check_policy(s);
     }
-    if (s->wheel != NULL) {
-        check_wheel(s, found.timed);
-    }
+    require(s->wheel == NULL || found.alarms == s->wheel->n_set, "alarms");
 }
 
 void memo_check(struct memo *m) {

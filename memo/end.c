@@ -1,3 +1,4 @@
+#include "memo/alarm.h"
 #include "memo/entry.h"
 #include "memo/expire.h"
 #include "memo/flight.h"
@@ -58,17 +59,24 @@ static void store_marker(struct shard *s, const struct memo_load *f,
     }
 }
 
-// The load of f, which is attached, has found the old value good.
+// The load of f, which is attached, has found the old value good.  If that can't be
+// noted for want of memory, it is still delivered.
 static void renew(struct shard *s, struct memo_load *f, int64_t now_ns) {
     struct entry *e = memo_old_of_owned_(f);
+    int64_t before;
 
     memo_entry_ref_(f->old);
     f->result = f->old;
-    if (e != NULL && s->wheel != NULL) {
-        memo_date_owned_(s, e, &f->dates, now_ns, ns_of_load(f, now_ns));
-        memo_wheel_remove_(e);
-        memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
+    if (e == NULL || s->wheel == NULL) {
+        return;
     }
+    if (memo_reserve_alarm_owned_(s) != 0) {
+        leave_old(s, f);
+        return;
+    }
+    before = memo_end_of_(s->memo, e);
+    memo_date_owned_(s, e, &f->dates, now_ns, ns_of_load(f, now_ns));
+    memo_move_alarm_owned_(s, e, before, f->hash);
 }
 
 // The load of f, which is attached, has failed.

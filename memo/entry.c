@@ -59,9 +59,9 @@ struct links **memo_entry_links_(const struct entry *e) {
     (sizeof(struct entry_prefix) - offsetof(struct entry_prefix, field))
 
 _Static_assert(FROM_END(check_ns) == PREFIX_OF_WEIGHT &&
-                   FROM_END(wheel_next) == PREFIX_OF_TTL &&
+                   FROM_END(check_ns) == PREFIX_OF_TTL &&
                    FROM_END(deadline_ns) == PREFIX_OF_FRESHNESS &&
-                   PREFIX_OF_WEIGHT % 16 == 0,
+                   PREFIX_OF_TTL % 16 == 0 && PREFIX_OF_FRESHNESS % 16 == 0,
                "a prefix keeps the entry aligned for any type");
 
 static struct entry *new_entry(struct shard *s, const void *key,

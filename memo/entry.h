@@ -58,23 +58,25 @@ struct entry_prefix {
     SYNC_ATOMIC(int64_t) refresh_ns;
     // Owned by the shard's owner; of a marker: const after it is published.
     int32_t error;      // of the marker, or of the last attempt
-    uint32_t failures : 31;  // in a row
-    uint32_t strict : 1;     // it never stands in for a load that fails
-
     // Owned by the shard's owner.
-    struct entry *wheel_next;
-    struct entry **wheel_at;  // NULL: on no slot of the wheel
+    float refresh_after_ns;  // as the load, or a put, has said; 0: it hasn't
 
     SYNC_ATOMIC(int64_t) check_ns;  // Atomic.  A hit before it is a fresh value
     // Const after init.
     uint32_t weight;  // under max_weight
     // Owned by the shard's owner.
-    float refresh_after_ns;  // as the load, or a put, has said; 0: it hasn't
+    uint32_t stamp : 8;      // of its name on the wheel; 0: it has none
+    uint32_t slot : 9;       // where that is
+    uint32_t seen : 1;       // by memo_check()
+    uint32_t strict : 1;     // it never stands in for a load that fails
+    uint32_t failures : 13;  // in a row
 };
 
+#define FAILURES_MOST 0x1fff
+
 #define PREFIX_OF_WEIGHT 16  // what is from check_ns on
-#define PREFIX_OF_TTL 32     // and what the wheel and hits need
-#define PREFIX_OF_FRESHNESS 64
+#define PREFIX_OF_TTL 16     // the same
+#define PREFIX_OF_FRESHNESS 48
 
 #define ENTRY_QUEUE_SHIFT 0  // enum queue_name, of the policy
 #define ENTRY_QUEUE (UINT64_C(3) << ENTRY_QUEUE_SHIFT)

@@ -2,9 +2,7 @@
 
 #include "memo/entry.h"
 #include "memo/internal.h"
-#include "memo/policy.h"
 #include "memo/shard.h"
-#include "memo/wheel.h"
 
 // The times of a value, on the cache's clock:
 //
@@ -308,10 +306,10 @@ static int64_t backoff(struct shard *s, uint32_t failures) {
 }
 
 static void count_failure(struct entry_prefix *p, uint32_t before) {
-    if (before < INT32_MAX) {
+    if (before < FAILURES_MOST) {
         before++;
     }
-    p->failures = before & INT32_MAX;
+    p->failures = before & FAILURES_MOST;
 }
 
 void memo_date_marker_owned_(struct shard *s, struct entry *marker,
@@ -387,27 +385,4 @@ void memo_let_try_owned_(struct shard *s, struct entry *e) {
         SYNC_STORE(&p->refresh_ns, INT64_MIN);
         SYNC_STORE(&p->check_ns, INT64_MIN);
     }
-}
-
-// ------------------------------------------------------------------ the end
-
-uint64_t memo_expire_owned_(struct shard *s, uint64_t n) {
-    const struct memo *m = s->memo;
-    struct entry *e;
-    uint64_t looked = 0;
-
-    while (looked < n &&
-           (e = memo_wheel_next_(s->wheel, s->now_ns)) != NULL) {
-        int64_t end = memo_end_of_(m, e);
-        looked++;
-        if (end > s->now_ns) {
-            memo_wheel_add_(s->wheel, e, end);  // its time moved
-        } else {
-            size_t key_size = entry_key_size(SYNC_LOAD(&e->word));
-            memo_evict_owned_(s, e, hash_key(&m->seed, e->bytes, key_size),
-                              MEMO_EXPIRED);
-            s->expired++;
-        }
-    }
-    return looked;
 }

@@ -72,7 +72,4 @@ void memo_let_try_owned_(struct shard *s, struct entry *e);
 int memo_read_age_(const struct memo *m, struct entry *e, uint64_t word,
                    int64_t now_ns, struct memo_value *out);
 
-// Drop what has expired, looking at up to n entries.  Return at how many.
-uint64_t memo_expire_owned_(struct shard *s, uint64_t n);
-
 #endif  // MEMO_MEMO_EXPIRE_H_

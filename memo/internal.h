@@ -20,6 +20,8 @@
 //     resident.c         storing, dropping, sweeping
 //     retire.c           what left, until nobody pins it
 //     expire.c       what time means: fresh, to be refreshed, expired
+//     alarm.c        that somebody looks when it has
+//     alarm_names.c      by what
 //     wheel.c        the timer wheel
 //     policy.c       what goes first in a bounded cache
 //     victim.c           of its main part

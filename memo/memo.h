@@ -390,9 +390,9 @@ struct memo_options {
 // to be asked for soon.  What callers hold stays valid, and doesn't count.
 //
 // max_bytes counts what the allocator really takes for keys and values (adopted
-// ones by the size they were adopted with), the headers, the tables as far as they
-// are used, and what is remembered of evicted keys.  It doesn't count struct memo,
-// loads in progress, and what is retired (see memo_stats).
+// ones by the size they were adopted with), the headers, the tables and timer wheels
+// as far as they are used, and what is remembered of evicted keys.  It doesn't count
+// struct memo, loads in progress, and what is retired (see memo_stats).
 //
 // What an allocation really takes is what allocator.good_size says.  Without an
 // allocator, it is what glibc's malloc takes; or, where the program is linked with
@@ -456,7 +456,7 @@ struct memo_stats {
     uint64_t retired;        // values no longer resident that still take up
                              // memory: held by somebody, or not destroyed yet
     uint64_t retired_bytes;  // their keys, values and headers
-    uint64_t table_bytes;    // memory of the tables
+    uint64_t table_bytes;    // memory of the tables, and of the timer wheels
     // Of bounded caches; else 0.
     uint64_t evictions;      // values dropped to make room
     uint64_t too_large;      // values not stored, for none would have been enough

@@ -7,40 +7,44 @@
 
 // A queue is a list of chunks, each of one cache line.  Only the ends of a queue
 // fill chunks in part, and where it has just been tidied: a name that is 0 there
-// is none.
+// is none.  Of a pile, only the newest chunk may not be full, and none is empty.
 
 #define CHUNK_NAMES 15
-#define QUEUES 3
 
 struct names_chunk {
     uint32_t next;  // the newer one, or the next free one
     uint32_t name[CHUNK_NAMES];
 };
 
-// Chunks that aren't full: the ends of each queue, and two where it is tidied.
-#define CHUNKS_IN_PART (4 * QUEUES)
-#define CHUNKS_FIRST 64  // 4 KiB
+// Chunks of a queue that aren't full: its ends, and two where it is tidied.
+#define QUEUE_IN_PART 4
+#define CHUNKS_FIRST 64  // 4 KiB; or a multiple
 
-void memo_names_init_(struct names_pool *pool, void *pages, size_t size) {
+void memo_names_init_(struct names_pool *pool, void *pages, size_t size,
+                      uint32_t queues, uint32_t piles) {
     size_t most = size / sizeof(struct names_chunk);
 
     pool->chunks = pages;
     pool->most = most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
-    pool->used = 1;
+    pool->in_part = queues * QUEUE_IN_PART + piles;
+    pool->used = pool->most_used = 1;
 }
 
 uint64_t memo_names_bytes_(const struct names_pool *pool) {
-    return (uint64_t)pool->used * sizeof(struct names_chunk);
+    return (uint64_t)pool->most_used * sizeof(struct names_chunk);
 }
 
-int memo_names_reserve_(struct names_pool *pool) {
-    uint64_t wanted = 1 + CHUNKS_IN_PART + pool->n / CHUNK_NAMES + 1;
+int memo_names_reserve_(struct names_pool *pool, uint64_t more) {
+    uint64_t full = (pool->n + more) / CHUNK_NAMES;
+    uint64_t wanted = 1 + pool->in_part + full + 1;
+    uint64_t least = (wanted + CHUNKS_FIRST - 1) / CHUNKS_FIRST * CHUNKS_FIRST;
     uint64_t to = (uint64_t)pool->committed * 2;
 
     if (wanted <= pool->committed) {
         return 0;
     }
-    to = to < CHUNKS_FIRST ? CHUNKS_FIRST : to > pool->most ? pool->most : to;
+    to = to < least ? least : to;
+    to = to > pool->most ? pool->most : to;
     if (wanted > to || sync_pages_commit(pool->chunks,
                                          to * sizeof(struct names_chunk)) != 0) {
         return MEMO_ENOMEM;
@@ -58,6 +62,9 @@ static uint32_t take_chunk(struct names_pool *pool) {
 
     if (chunk == 0) {
         chunk = pool->used++;
+        if (pool->used > pool->most_used) {
+            pool->most_used = pool->used;
+        }
     } else {
         pool->free = at(pool, chunk)->next;
     }
@@ -191,4 +198,64 @@ void memo_names_walk_(const struct names_pool *pool, const struct names *q,
         chunk = chunk == q->newest ? 0 : at(pool, chunk)->next;
         i = 0;
     }
+}
+
+// ------------------------------------------------------------------ piles
+
+// How many names a chunk has; its names come first.
+static uint32_t count_in(const struct names_chunk *c) {
+    uint32_t n = c->name[7] != 0 ? 8 : 0;
+
+    n += c->name[n + 3] != 0 ? 4 : 0;
+    n += c->name[n + 1] != 0 ? 2 : 0;
+    return n + (c->name[n] != 0);
+}
+
+_Static_assert(CHUNK_NAMES == 15, "as many as four bits can count");
+
+void memo_names_put_(struct names_pool *pool, uint32_t *pile, uint32_t name) {
+    uint32_t n = *pile == 0 ? CHUNK_NAMES : count_in(at(pool, *pile));
+
+    if (n == CHUNK_NAMES) {
+        uint32_t chunk = take_chunk(pool);
+        at(pool, chunk)->next = *pile;
+        *pile = chunk;
+        n = 0;
+    }
+    at(pool, *pile)->name[n] = name;
+    pool->n++;
+}
+
+uint32_t memo_names_take_(struct names_pool *pool, uint32_t *pile) {
+    uint32_t chunk = *pile, n, name;
+
+    if (chunk == 0) {
+        return 0;
+    }
+    n = count_in(at(pool, chunk)) - 1;
+    name = at(pool, chunk)->name[n];
+    at(pool, chunk)->name[n] = 0;
+    pool->n--;
+    if (n == 0) {
+        *pile = at(pool, chunk)->next;
+        free_chunk(pool, chunk);
+    }
+    return name;
+}
+
+void memo_names_walk_pile_(const struct names_pool *pool, uint32_t pile,
+                           void (*each)(void *arg, uint32_t name), void *arg) {
+    uint32_t chunk, i;
+
+    for (chunk = pile; chunk != 0; chunk = at(pool, chunk)->next) {
+        for (i = 0; i < count_in(at(pool, chunk)); i++) {
+            each(arg, at(pool, chunk)->name[i]);
+        }
+    }
+}
+
+void memo_names_forget_(struct names_pool *pool) {
+    pool->used = 1;
+    pool->free = 0;
+    pool->n = 0;
 }

@@ -1,9 +1,9 @@
-// Queues of short names, first in, first out.  A name stands for an entry, which can
-// be found by it: so the entry itself needs no links.  When an entry leaves the
-// middle of a queue, its name stays behind, and stands for nothing.
+// Queues of short names, first in, first out, and piles, in no order.  A name stands
+// for an entry, which can be found by it: so the entry itself needs no links.  When an
+// entry leaves the middle of a queue, its name stays behind, and stands for nothing.
 //
-// A name takes 4 bytes, and a fifteenth more.  All queues of a shard share a pool of
-// chunks, which never gives memory back.
+// A name takes 4 bytes, and a fifteenth more.  All queues of a policy, and all piles
+// of a wheel, share a pool of chunks, which never gives memory back.
 #ifndef MEMO_MEMO_NAMES_H_
 #define MEMO_MEMO_NAMES_H_
 
@@ -14,15 +14,17 @@ struct names_chunk;
 
 // Owned by the shard's owner, like what follows.
 //
-// INVARIANT(chunks)  There are enough chunks for what is in the queues, however it
-//     is spread over them, and for one name more.
+// INVARIANT(chunks)  There are enough chunks for what is in the queues and piles,
+//     however it is spread over them, and for what more has been reserved.
 struct names_pool {
     struct names_chunk *chunks;  // by number; 0 is none
     uint32_t most;               // there are pages for
     uint32_t committed;
-    uint32_t used;  // numbers ever given out
+    uint32_t in_part;  // chunks that aren't full, at most
+    uint32_t used;  // numbers given out
+    uint32_t most_used;  // that ever were
     uint32_t free;  // a list, linked by next; 0: empty
-    uint64_t n;     // names in all queues
+    uint64_t n;     // names in all queues and piles
 };
 
 // All zeros is an empty queue.
@@ -33,12 +35,13 @@ struct names {
     uint64_t n;
 };
 
-// An empty pool in so many bytes of reserved pages.
-void memo_names_init_(struct names_pool *pool, void *pages, size_t size);
+// An empty pool in so many bytes of reserved pages, for so many queues and piles.
+void memo_names_init_(struct names_pool *pool, void *pages, size_t size,
+                      uint32_t queues, uint32_t piles);
 
-// Make room for one more name in one of the queues.  0 or MEMO_ENOMEM.  Moving a
-// name from one queue to another needs none.
-int memo_names_reserve_(struct names_pool *pool);
+// Make room for so many more names in one or the other of them.  0 or MEMO_ENOMEM.
+// Moving a name from one queue, or pile, to another needs none.
+int memo_names_reserve_(struct names_pool *pool, uint64_t more);
 
 // Put a name, not 0, into a queue, for which there is room.
 void memo_names_push_(struct names_pool *pool, struct names *q, uint32_t name);
@@ -58,6 +61,18 @@ void memo_names_tidy_(struct names_pool *pool, struct names *q,
 // Call each(arg, name) from the oldest to the newest.
 void memo_names_walk_(const struct names_pool *pool, const struct names *q,
                       void (*each)(void *arg, uint32_t name), void *arg);
+
+// A pile is a uint32_t, 0 if it is empty.  Put a name, not 0, for which there is room,
+// on a pile; or take the newest, 0 if there is none.
+void memo_names_put_(struct names_pool *pool, uint32_t *pile, uint32_t name);
+uint32_t memo_names_take_(struct names_pool *pool, uint32_t *pile);
+
+// Call each(arg, name) for the names of a pile.
+void memo_names_walk_pile_(const struct names_pool *pool, uint32_t pile,
+                           void (*each)(void *arg, uint32_t name), void *arg);
+
+// Forget all names, however many; the caller forgets all queues and piles.
+void memo_names_forget_(struct names_pool *pool);
 
 // The memory that was ever in use.
 uint64_t memo_names_bytes_(const struct names_pool *pool);

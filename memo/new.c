@@ -41,13 +41,15 @@ static size_t policy_size(const struct memo_options *o) {
            (o->policy == MEMO_POLICY_USE ? 0 : sizeof(struct values));
 }
 
-static void init_times(struct memo *m, uint64_t i) {
+static void init_times(struct memo *m, uint64_t i, unsigned char *pages,
+                       size_t size) {
     struct shard *s = memo_shard_at_(m, i);
 
     s->wheel = m->wheels + i;
     s->now_ns = INT64_MIN;
     s->random = m->seed.word[0] ^ hash_fold(m->seed.word[1], i + 1);
-    memo_wheel_init_(s->wheel, memo_now_(m));
+    s->wheel->random = hash_fold(m->seed.word[2], i + 1);
+    memo_wheel_init_(s->wheel, pages, size, memo_now_(m));
 }
 
 _Static_assert(sizeof(struct shard) <= SHARD_SIZE, "a shard outgrew its size");
@@ -56,13 +58,21 @@ static size_t align_up(size_t n, size_t to) {
     return (n + to - 1) & ~(to - 1);
 }
 
-static int reserve_pages(struct memo *m, uint64_t n_shards) {
+// What wheels need of so many bytes for all that shards need else: behind them.
+static size_t pages_of_wheels(const struct memo *m, size_t size) {
+    return m->wheels == NULL ? 0 : size / 4;
+}
+
+// *all: how large the pages of the shards are together.
+static int reserve_pages(struct memo *m, uint64_t n_shards, size_t *all) {
     size_t size = PAGES_MOST;
 
     while (size >= PAGES_LEAST * n_shards) {
-        m->pages = sync_pages_reserve(size + PAGES_ALIGN);
+        size_t more = pages_of_wheels(m, size) + PAGES_ALIGN;
+        m->pages = sync_pages_reserve(size + more);
         if (m->pages != NULL) {
-            m->pages_size = size + PAGES_ALIGN;
+            m->pages_size = size + more;
+            *all = size;
             return 0;
         }
         size /= 2;
@@ -89,7 +99,7 @@ static void init_policy(struct memo *m, uint64_t i, unsigned char *pages,
     struct names_pool names = {.n = 0};
 
     s->policy = m->policies + i;
-    memo_names_init_(&names, pages, size / 2);
+    memo_names_init_(&names, pages, size / 2, POLICY_QUEUES, 0);
     memo_ghosts_init_(&ghosts, pages + size / 2, size / 2);
     memo_policy_init_(s, limit, ghosts, names,
                       m->policy == MEMO_POLICY_USE ? NULL : values + i);
@@ -115,10 +125,10 @@ static int init_pages(struct memo *m, uint64_t i, unsigned char *pages,
     return 0;
 }
 
-static int init_shards(struct memo *m, uint64_t n_shards) {
+static int init_shards(struct memo *m, uint64_t n_shards, size_t all) {
     unsigned char *pages =
         (unsigned char *)align_up((uintptr_t)m->pages, PAGES_ALIGN);
-    size_t share = (m->pages_size - PAGES_ALIGN) / n_shards;
+    size_t share = all / n_shards, of_wheel = pages_of_wheels(m, share);
     uint64_t i;
 
     if ((uintptr_t)(pages + m->pages_size) >> 48 != 0) {
@@ -140,7 +150,7 @@ static int init_shards(struct memo *m, uint64_t n_shards) {
             return MEMO_ENOMEM;
         }
         if (m->wheels != NULL) {
-            init_times(m, i);
+            init_times(m, i, pages + all + i * of_wheel, of_wheel);
         }
     }
     return 0;
@@ -218,6 +228,7 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     struct memo_options o;
     struct memo *m;
     uint32_t n_shards;
+    size_t all;
 
     if (out == NULL) {
         return MEMO_EINVAL;
@@ -237,12 +248,12 @@ int memo_new(const struct memo_options *options, struct memo **out) {
     }
     memo_options_set_(m, &o, allocator);
     SYNC_INIT(&m->live, n_shards + UINT64_C(1));
-    if (reserve_pages(m, n_shards) != 0) {
+    if (reserve_pages(m, n_shards, &all) != 0) {
         sync_tally_free(m->tally);
         memo_dealloc_(m, m->block, m->block_size);
         return MEMO_ENOMEM;
     }
-    if (init_shards(m, n_shards) != 0 || start_pool(m, o.threads) != 0 ||
+    if (init_shards(m, n_shards, all) != 0 || start_pool(m, o.threads) != 0 ||
         start_engine(m, o.engine) != 0 ||
         memo_fork_add_(&m->forkable, memo_fork_cache_) != 0) {
         memo_pool_free_(m->pool, 1);

@@ -1,6 +1,7 @@
 #include "memo/policy.h"
 
 #include "memo/table.h"
+#include "memo/wheel.h"
 
 // AGE-2Q: a small window in front of a main queue, and ghosts of what left
 // either.  A hit does no more than count uses, up to 3.
@@ -74,7 +75,8 @@ static uint64_t overhead(const struct shard *s) {
     uint64_t later = memo_ghosts_bytes_for_(s->table.n_entries);
 
     return memo_table_bytes_(&s->table) + (ghosts > later ? ghosts : later) +
-           memo_names_bytes_(&s->policy->names);
+           memo_names_bytes_(&s->policy->names) +
+           (s->wheel == NULL ? 0 : memo_names_bytes_(&s->wheel->names));
 }
 
 uint64_t memo_policy_bytes_(const struct policy *p) {
@@ -82,7 +84,7 @@ uint64_t memo_policy_bytes_(const struct policy *p) {
 }
 
 int memo_policy_reserve_(struct shard *s) {
-    return memo_names_reserve_(&s->policy->names);
+    return memo_names_reserve_(&s->policy->names, 1);
 }
 
 uint64_t memo_policy_capacity_(const struct shard *s) {

@@ -43,6 +43,7 @@ enum queue_name {
     QUEUE_OLD = 2,
     QUEUE_MAIN = 3,
 };
+#define POLICY_QUEUES 3
 
 // Entries stand in a queue by their names.  A name that isn't found in the table, of
 // that queue and that stamp, is of an entry that has left the queue.
@@ -92,7 +93,7 @@ struct window {
 //     its name there; n and size of each queue, and weight, are those of a walk.
 // INVARIANT(bounds)  None is exceeded.
 struct policy {
-    struct queue queue[4];  // by enum queue_name
+    struct queue queue[POLICY_QUEUES + 1];  // by enum queue_name
     struct names_pool names;  // of the queues
     struct values *values;  // NULL: use alone counts
     struct ghosts ghosts;

@@ -1,3 +1,4 @@
+#include "memo/alarm.h"
 #include "memo/entry.h"
 #include "memo/expire.h"
 #include "memo/internal.h"
@@ -72,12 +73,16 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
         return 0;
     }
     if (memo_retired_reserve_owned_(s) != 0 ||
-        (s->policy != NULL && memo_policy_reserve_(s) != 0)) {
+        (s->policy != NULL && memo_policy_reserve_(s) != 0) ||
+        (s->wheel != NULL && memo_reserve_alarm_owned_(s) != 0)) {
         return MEMO_ENOMEM;
     }
     set_belonging(e, shard_generation(s));
     if (old != NULL) {
         memo_table_replace_owned_(place, e, hash);
+        if (s->wheel != NULL) {
+            memo_inherit_alarm_owned_(s, e, old);
+        }
         instead = leave_queue(s, old);
         // An error takes the place of a value only if that one's time is over.
         s->expired += is_marker(e) && !is_marker(old) &&
@@ -91,7 +96,7 @@ int memo_store_owned_(struct shard *s, struct entry *e, const void *key,
     shard_count_linked(s, e, 1);
     s->entry_bytes += memo_entry_bytes_(s->memo, e);
     if (s->wheel != NULL) {
-        memo_wheel_add_(s->wheel, e, memo_end_of_(s->memo, e));
+        memo_set_alarm_owned_(s, e, hash);
     }
     if (s->policy != NULL) {
         memo_policy_admit_(s, e, hash, instead);
@@ -177,6 +182,9 @@ void memo_upkeep_owned_(struct shard *s, void *upkeep_step) {
     if (s->wheel != NULL) {
         u->entries -= memo_expire_owned_(s, u->entries);
         u->next_ns = memo_wheel_due_ns_(s->wheel);
+        if (s->policy != NULL) {
+            memo_policy_trim_(s);  // names may have become more
+        }
     }
     if (s->n_retired != 0) {
         memo_reclaim_owned_(s, NULL);

@@ -1,9 +1,9 @@
+#include "memo/alarm.h"
 #include "memo/calling.h"
 #include "memo/entry.h"
 #include "memo/listen.h"
 #include "memo/shard.h"
 #include "memo/step.h"
-#include "memo/wheel.h"
 
 #include <string.h>
 
@@ -74,7 +74,7 @@ void memo_retire_owned_(struct shard *s, struct entry *e, enum memo_cause cause)
     size_t bytes = memo_entry_bytes_(s->memo, e);
 
     if (s->wheel != NULL) {
-        memo_wheel_remove_(e);
+        memo_drop_alarm_owned_(s, e);
     }
     cause = cause_of(s, e, cause);
     if (!shard_is_current(s, e)) {

@@ -8,6 +8,7 @@
 #include "memo/stats.h"
 #include "memo/step.h"
 #include "memo/table.h"
+#include "memo/wheel.h"
 
 // Changes that come from outside, and the end of a shard.
 //
@@ -168,6 +169,9 @@ void memo_stats_owned_(struct shard *s, void *arg) {
     stats->retired_bytes += SYNC_LOAD_ACQ(&s->undead_bytes);
     stats->table_bytes +=
         s->table.committed + s->retired_most * sizeof(*s->retired);
+    if (s->wheel != NULL) {
+        stats->table_bytes += memo_names_bytes_(&s->wheel->names);
+    }
     if (s->policy != NULL) {
         stats->evictions += s->policy->evictions;
         stats->too_large += s->policy->too_large;

@@ -112,15 +112,13 @@ struct entry *memo_table_find_owned_(struct shard *s, const void *key,
 }
 
 // What a slot has beside the address is the fragment: its lower byte ends the name.
-static void named_in(const struct bucket *b, uint32_t name,
+static void named_in(const struct bucket *b, int parity, uint32_t name,
                      void (*each)(struct entry *e, void *arg), void *arg) {
-    uint64_t tags = SYNC_LOAD(&b->tags);
     int i;
 
-    for (i = 0; i < BUCKET_SLOTS; i++) {
+    for (i = 0; i < slots_of(parity); i++) {
         uint64_t word = SYNC_LOAD(&b->slot[i]);
-        if (tag_at(tags, i) != 0 &&
-            (uint8_t)word == name >> (TABLE_NAME_BITS - 8)) {
+        if ((uint8_t)word == name >> (TABLE_NAME_BITS - 8) && word != 0) {
             each((struct entry *)(uintptr_t)(word >> 16), arg);
         }
     }
@@ -136,11 +134,20 @@ void memo_table_named_owned_(struct shard *s, uint32_t name,
     do {
         struct group *g = table_group(t, bucket_now(t, number));
         for (; g != NULL; g = next_group(g)) {
-            named_in(&g->bucket[0], name, each, arg);
-            named_in(&g->bucket[1], name, each, arg);
+            named_in(&g->bucket[0], 0, name, each, arg);
+            named_in(&g->bucket[1], 1, name, each, arg);
         }
         number += UINT64_C(1) << TABLE_NAME_BITS;
     } while (number < level);
+}
+
+void memo_table_fetch_named_owned_(const struct shard *s, uint32_t name) {
+    const struct table *t = &s->table;
+    const unsigned char *g = t->base + (bucket_now(t, name) >> 1) *
+                                           sizeof(struct group);
+
+    __builtin_prefetch(g);
+    __builtin_prefetch(g + sizeof(struct bucket));
 }
 
 static void fill_slot(struct bucket *b, int i, uint64_t word, uint64_t tag) {

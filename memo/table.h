@@ -139,6 +139,9 @@ void memo_table_named_owned_(struct shard *s, uint32_t name,
                              void (*each)(struct entry *e, void *arg),
                              void *arg);
 
+// Fetch into the caches what the next call with that name looks at first.
+void memo_table_fetch_named_owned_(const struct shard *s, uint32_t name);
+
 // Put e, whose key is not in the table, there.  0, or MEMO_ENOMEM and nothing
 // has changed.
 int memo_table_insert_owned_(struct shard *s, struct entry *e, uint64_t hash);

@@ -382,6 +382,46 @@ TEST_P(Oom, ARefreshThatCouldNotBeStoredIsRepeated) {
     EXPECT_EQ(cache.Get("k"), Hit("3"));
 }
 
+// T3, E4: a value that was found unchanged is delivered; if there is no room to note when
+// it is to expire now, which is sooner, it stays as old as it was.
+TEST_P(Oom, WhatCannotBeNotedIsStillDelivered) {
+    const int kTimes = 1000;  // each needs four bytes
+    Config config = GetParam();
+    int64_t ttl = 10 * kTimes * kSecond;
+    bool no_pages = false;
+    int refused = 0;
+
+    config.shards = 1;
+    TimedCache cache(
+        config,
+        [&](memo_load *l) {
+            EXPECT_EQ(memo_load_set_ttl(l, ttl), 0);
+            if (no_pages) {
+                sync_fault_set(1, 1);
+            }
+            return memo_load_not_modified(l) == 0 ? 0 : Return(l, "v");
+        },
+        RefreshAfter(kSecond, 100 * ttl));
+    for (int i = 0; i < 300; i++) {
+        EXPECT_EQ(cache.Put(std::to_string(i), "v"), 0);
+    }
+    EXPECT_EQ(cache.Get("k"), Loaded("v"));
+    no_pages = true;
+    for (int i = 0; i < kTimes && refused == 0; i++) {
+        ttl -= 2 * kSecond;
+        cache.clock.Advance(kSecond);
+        EXPECT_EQ(cache.Get("k"), Loaded("v"));
+        refused += sync_fault_count() != 0;
+        sync_fault_set(0, 0);
+        memo_check(cache);
+    }
+    EXPECT_EQ(refused, 1);
+    no_pages = false;
+    EXPECT_EQ(cache.Get("k"), Loaded("v"));
+    EXPECT_EQ(cache.Get("k"), Hit("v"));
+    memo_check(cache);
+}
+
 TEST_P(Oom, AnyAllocationMayFailOnce) {
     for (uint64_t n = 1; FailsAt(GetParam(), n, false, false); n++) {
     }
