@@ -8,18 +8,18 @@
 
 // The names on a wheel: what they stand for, and those that stand for nothing.
 
-// BOUND  Dead names are swept, SWEEP_AT_ONCE for each that is added, while there are
+// BOUND  Dead names are swept, NAMES_AT_ONCE for each that is added, while there are
 //     more than SPARE_NAMES and as many as entries with an alarm.  A sweep is through
-//     before a SWEEP_AT_ONCE-th more have come, and leaves one dead in 255 at most.  So
+//     before a NAMES_AT_ONCE-th more have come, and leaves one dead in 255 at most.  So
 //     there are never more than some 2.2 names for each entry that there was at once,
 //     and a few hundred: 10 bytes an entry at worst.
 //
 //     Where so many keys collide that most stamps are in use, most dead names look
 //     alive.  But then, most new ones are there already.
 #define SPARE_NAMES 256
-#define SWEEP_AT_ONCE 32
+#define NAMES_AT_ONCE 32
 #define SWEEP_AT_LEAST 4  // where there are more than so many candidates:
-#define CANDIDATES (2 * SWEEP_AT_ONCE)
+#define CANDIDATES (2 * NAMES_AT_ONCE)
 
 // ------------------------------------------------------------------ lookup
 
@@ -77,9 +77,9 @@ int memo_has_dead_alarms_owned_(const struct shard *s) {
 
 // Names of one slot that are looked up together, so that the cache misses overlap.
 struct names_batch {
-    uint32_t name[SWEEP_AT_ONCE];
+    uint32_t name[NAMES_AT_ONCE];
     unsigned slot;
-    int stands[SWEEP_AT_ONCE];
+    int stands[NAMES_AT_ONCE];
     unsigned n, n_candidates, at;
     struct {
         struct entry *entry;
@@ -138,7 +138,7 @@ void memo_sweep_alarms_owned_(struct shard *s) {
     struct names_batch b;
     unsigned i;
 
-    b.n = memo_wheel_take_some_(w, b.name, SWEEP_AT_ONCE, &b.slot);
+    b.n = memo_wheel_take_some_(w, b.name, NAMES_AT_ONCE, &b.slot);
     find_what_stands(s, &b);
     for (i = 0; i < b.n; i++) {
         if (b.stands[i]) {

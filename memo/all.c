@@ -11,6 +11,8 @@
 #error "memo needs -fexceptions: a load may end its thread, or throw"
 #endif
 
+#include "memo/alarm.c"
+#include "memo/alarm_names.c"
 #include "memo/alloc.c"
 #include "memo/args.c"
 #include "memo/async.c"

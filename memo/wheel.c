@@ -124,8 +124,8 @@ static int next_slot(struct wheel *w, uint64_t *tick) {
 }
 
 // Up to n names of one pile.
-static unsigned take(struct wheel *w, uint32_t *pile, uint32_t names[],
-                     unsigned n) {
+static unsigned take_names(struct wheel *w, uint32_t *pile, uint32_t names[],
+                           unsigned n) {
     unsigned taken = 0;
 
     while (taken < n &&
@@ -151,7 +151,7 @@ unsigned memo_wheel_next_(struct wheel *w, int64_t now_ns, uint32_t names[],
     }
     w->now = tick;
     *slot = (unsigned)next;
-    return take(w, w->slot[next] != 0 ? &w->slot[next] : &w->aside, names, n);
+    return take_names(w, w->slot[next] != 0 ? &w->slot[next] : &w->aside, names, n);
 }
 
 int64_t memo_wheel_due_ns_(struct wheel *w) {
@@ -186,7 +186,7 @@ unsigned memo_wheel_take_some_(struct wheel *w, uint32_t names[], unsigned n,
         w->slot[w->walked] = 0;
     }
     *slot = w->walked;
-    return take(w, &w->aside, names, n);
+    return take_names(w, &w->aside, names, n);
 }
 
 void memo_wheel_forget_(struct wheel *w) {
