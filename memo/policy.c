@@ -178,13 +178,18 @@ static uint64_t main_target(const struct shard *s) {
     return all <= window ? 0 : all - window;
 }
 
-// Main may have become too large, as the window has grown: but it keeps one entry at
-// least.
+// Main may have become too large, as the window has grown.  But it keeps one entry at
+// least, and what was given a round, or came, just now: which has had no time to be
+// used.
 static void trim_main(struct shard *s) {
     struct queue *q = &s->policy->queue[QUEUE_MAIN];
 
     while (q->size > main_target(s) && q->n > 1) {
-        evict(s, memo_policy_victim_(s));
+        struct entry *e = memo_policy_victim_(s);
+        if (stamp_of(e) == now(s->policy)) {
+            break;
+        }
+        evict(s, e);
     }
 }
 

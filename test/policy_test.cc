@@ -128,6 +128,23 @@ TEST_P(Bound, AMistakenKeyCostsLittle) {
     }
 }
 
+// However the parts of a small cache are shared out anew.
+TEST_P(Bound, WhatIsUsedBetweenAnyTwoStoresStays) {
+    int caches = GetParam().engine == MEMO_ENGINE_LOCK ? 300 : 60;
+    for (int i = 0; i < caches; i++) {
+        Cache cache(GetParam(), LoadInBrackets, [](memo_options *o) {
+            o->max_entries = 20;
+            o->shards = 1;
+        });
+        cache.GetPlain("hot");
+        for (int k = 0; k < 1000; k++) {
+            ASSERT_EQ(cache.GetPlain("hot"), Hit("<hot>"));
+            EXPECT_EQ(cache.Put(Key(k % 40), "v"), 0);
+            (void)cache.Peek(Key((k + 37) % 40));
+        }
+    }
+}
+
 // C1
 TEST_P(Bound, OfBytesHoldsAfterEveryStore) {
     for (uint64_t n : {20000, 100000, 5000000}) {
