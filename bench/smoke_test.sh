@@ -54,7 +54,7 @@ lines 2 '"bench":"stampede-failing".*"loads":1,'
 lines 2 '"bench":"stampede-invalidated".*"loads":2,'
 
 ./miss --keys 2000 --json "$json"
-lines 4 '"bench":"miss"'
+lines 12 '"bench":"miss"'
 
 ./growth --keys 4096 --runs 2 --json "$json"
 lines 3 '"bench":"growth","system":"memo"'
@@ -71,7 +71,7 @@ grep -q '"engine":"monitor","what":"request p99.9"' "$out/engines.jsonl"
 ./memory --entries 20000 --json "$out/memory.jsonl"
 ./memory_jemalloc --entries 20000 --json "$out/memory.jsonl"
 ./memory_peer memo --entries 20000 --json "$out/memory.jsonl"
-[ "$(grep -c '"bench":"memory","system":"memo' "$out/memory.jsonl")" = 13 ]
+[ "$(grep -c '"bench":"memory","system":"memo' "$out/memory.jsonl")" = 15 ]
 
 # Made-up traces; those that are here, asked by two threads in every way; costs.
 ./hitratio --requests 20000 --json "$out/made.jsonl"
