@@ -2,8 +2,10 @@
 #ifndef MEMO_TEST_SUPPORT_TIMED_CACHE_H_
 #define MEMO_TEST_SUPPORT_TIMED_CACHE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "test/support/gate.h"
 
 constexpr int64_t kSecond = 1000000000;
+constexpr int64_t kTick = 1 << 20;  // of the timer wheel
 
 // The clock is there before the cache is.
 struct WithClock {
@@ -126,6 +129,27 @@ class LaterCache : public TimedCache {
     std::vector<memo_load *> all;
     LoadFunction at_once;
 };
+
+// Do what upkeep there is, of a cache of which is known when each key expires: it drops
+// all that has expired but for the last tick, and nothing else.
+inline void MaintainBeside(TimedCache *cache,
+                           const std::map<std::string, int64_t> &expires) {
+    int64_t next = cache->Maintain(), now = cache->clock.Now();
+    int64_t first = MEMO_NEVER;
+    uint64_t most = 0, least = 0;
+
+    for (const auto &e : expires) {
+        most += e.second > now - kTick;
+        least += e.second > now;
+        if (e.second > now) {
+            first = std::min(first, e.second);
+        }
+    }
+    ASSERT_LE(cache->Stats().entries, most);
+    ASSERT_GE(cache->Stats().entries, least);
+    // Nobody is called too late.
+    ASSERT_LE(next, first > MEMO_NEVER - kTick ? MEMO_NEVER : first + kTick);
+}
 
 inline TimedCache::Tweak RefreshAfter(int64_t refresh_ns, int64_t ttl_ns = 0) {
     return [=](memo_options *o) {
