@@ -31,14 +31,10 @@
 
 #define STAMPS 255  // 1 .. 255
 
-// Not the one that e has.  (D. Knuth, The Art of Computer Programming, vol. 2, 3.3.4:
-// the generator of MMIX.)
-static uint32_t draw_stamp(struct wheel *w, const struct entry *e) {
-    uint32_t stamp;
+// Not the one that e has.
+static uint32_t draw_stamp(struct shard *s, const struct entry *e) {
+    uint32_t stamp = (uint32_t)memo_random_below_(s, STAMPS - 1) + 1;
 
-    w->random = w->random * UINT64_C(6364136223846793005) +
-                UINT64_C(1442695040888963407);
-    stamp = (uint32_t)((w->random >> 32) * (STAMPS - 1) >> 32) + 1;
     return stamp + (stamp >= entry_prefix(e)->stamp);
 }
 
@@ -59,7 +55,7 @@ static void forget_if_none_is_set(struct wheel *w) {
 static void set(struct shard *s, struct entry *e, int64_t at_ns, uint64_t hash) {
     struct wheel *w = s->wheel;
     struct entry_prefix *p = entry_prefix(e);
-    uint32_t stamp = draw_stamp(w, e);
+    uint32_t stamp = draw_stamp(s, e);
     uint32_t name = stamp << ALARM_STAMP_SHIFT | table_name(hash);
     unsigned slot = memo_wheel_slot_(w, at_ns);
 
@@ -121,12 +117,12 @@ static void ring(struct shard *s, struct entry *e) {
     int64_t end = memo_end_of_(s->memo, e);
 
     if (end <= s->now_ns) {
-        memo_evict_owned_(s, e, alarm_hash_of(s, e), MEMO_EXPIRED);
+        memo_evict_owned_(s, e, entry_hash(&s->memo->seed, e), MEMO_EXPIRED);
         s->expired++;
     } else if (end == MEMO_NEVER) {
         memo_drop_alarm_owned_(s, e);
     } else {
-        set(s, e, end, alarm_hash_of(s, e));
+        set(s, e, end, entry_hash(&s->memo->seed, e));
     }
 }
 

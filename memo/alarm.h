@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include "memo/entry.h"
-#include "memo/hash.h"
 #include "memo/internal.h"
 #include "memo/shard.h"
 #include "memo/table.h"
@@ -45,11 +44,6 @@ void memo_drop_alarm_owned_(struct shard *s, struct entry *e);
 uint64_t memo_expire_owned_(struct shard *s, uint64_t n);
 
 // ------------------------------------------------------------ alarm_names.c
-
-SYNC_INLINE uint64_t alarm_hash_of(const struct shard *s, const struct entry *e) {
-    return hash_key(&s->memo->seed, e->bytes,
-                    entry_key_size(SYNC_LOAD(&e->word)));
-}
 
 // An entry, or NULL; and whether there are more.
 struct alarm_found {

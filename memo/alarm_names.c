@@ -159,7 +159,7 @@ static void compare(struct entry *e, void *arg) {
 
     twin->is_there |=
         alarm_is_of(e, twin->name, twin->slot) &&
-        table_name(alarm_hash_of(twin->shard, e)) == (twin->name & TABLE_NAME);
+        table_name(entry_hash(&twin->shard->memo->seed, e)) == (twin->name & TABLE_NAME);
 }
 
 int memo_is_alarm_there_owned_(struct shard *s, uint32_t name, unsigned slot) {

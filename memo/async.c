@@ -114,9 +114,7 @@ static int is_bad_async(const struct memo_wait *wait) {
 // abandoned (E3).
 static void abandon_refresh(struct memo_load **f) {
     if (*f != NULL) {
-        if (memo_is_to_run_(*f)) {
-            (void)memo_load_finish(*f, MEMO_EABANDONED);
-        }
+        memo_abandon_task_(*f);
         memo_run_refresh_(*f);  // what is left to do
     }
 }
@@ -125,7 +123,7 @@ static void abandon_refresh(struct memo_load **f) {
 // comes after the answer, which may close the cache, or wait for it, and then runs it.
 static void answer_and_refresh(struct begin_step *begin, memo_done_fn *done,
                                void *arg) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
     SYNC_CLEANUP(abandon_refresh) struct memo_load *f = NULL;
     struct memo_value value;
 

@@ -77,8 +77,7 @@ static void check_entry(struct shard *s, struct table_place place,
     }
     require(memo_table_find_owned_(
                 s, e->bytes, entry_key_size(word),
-                hash_key(&s->memo->seed, e->bytes, entry_key_size(word)),
-                &again) == e,
+                entry_hash(&s->memo->seed, e), &again) == e,
             "findable");
 }
 
@@ -214,11 +213,9 @@ static void check_wheel(struct shard *s) {
     for (level = 0; level < WHEEL_LEVELS; level++) {
         unsigned now = (unsigned)(w->now >> (WHEEL_BITS * level)) % WHEEL_SLOTS;
         for (digit = 0; digit < WHEEL_SLOTS; digit++) {
-            unsigned slot = level * WHEEL_SLOTS + digit;
-            int is_empty =
-                w->slot[slot] == 0 && (slot != w->walked || w->aside == 0);
-            require(is_empty || ((w->occupied[level] >> digit & 1) == 1 &&
-                                 digit >= now),
+            require(wheel_is_slot_empty(w, level * WHEEL_SLOTS + digit) ||
+                        ((w->occupied[level] >> digit & 1) == 1 &&
+                         digit >= now),
                     "wheel");
         }
     }

@@ -261,10 +261,12 @@ static const struct adopted *adopted_by(const struct entry *e) {
     return word & ENTRY_ADOPTED ? entry_value(e, entry_key_size(word)) : NULL;
 }
 
-int memo_entry_has_destructor_(const struct entry *e) {
-    const struct adopted *a = adopted_by(e);
-
+static int has_destructor(const struct adopted *a) {
     return a != NULL && a->free_fn != NULL;
+}
+
+int memo_entry_has_destructor_(const struct entry *e) {
+    return has_destructor(adopted_by(e));
 }
 
 // Entries whose destructors memo_close() waits for say so instead of counting
@@ -295,9 +297,9 @@ void memo_entry_destroy_(struct entry *e) {
     struct shard *s = entry_shard(e);
     size_t bytes = word & ENTRY_RETIRED ? memo_entry_bytes_(s->memo, e) : 0;
     const struct adopted *a = adopted_by(e);
-    int due = a != NULL && a->free_fn != NULL && is_due(e);
+    int due = has_destructor(a) && is_due(e);
 
-    if (a != NULL && a->free_fn != NULL) {
+    if (has_destructor(a)) {
         call_destructor(a);
     }
     if (a != NULL && is_ours(a)) {

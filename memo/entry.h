@@ -142,6 +142,12 @@ SYNC_INLINE size_t entry_key_size(uint64_t word) {
     return (size_t)(word >> ENTRY_KEY_SHIFT) & MEMO_KEY_MAX;
 }
 
+// What the key of e hashes to.
+SYNC_INLINE uint64_t entry_hash(const struct hash_seed *seed,
+                                const struct entry *e) {
+    return hash_key(seed, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
+}
+
 // Whether that is the key of e.
 SYNC_INLINE int entry_has_key(const struct entry *e, uint64_t word, const void *key,
                    size_t key_size) {

@@ -46,8 +46,7 @@ static uint64_t random_word(struct shard *s) {
     return x ^ (x >> 31);
 }
 
-// Evenly distributed, from 0 to below most.
-static int64_t random_below(struct shard *s, int64_t most) {
+int64_t memo_random_below_(struct shard *s, int64_t most) {
     hash_product r = (hash_product)random_word(s) * (uint64_t)most;
 
     return (int64_t)(r >> 64);
@@ -68,7 +67,7 @@ static int64_t jittered(struct shard *s, int64_t span_ns) {
     int64_t percent = s->memo->jitter_percent;
     int64_t most = span_ns / 100 * percent + span_ns % 100 * percent / 100;
 
-    return span_ns == MEMO_NEVER ? span_ns : span_ns - random_below(s, most);
+    return span_ns == MEMO_NEVER ? span_ns : span_ns - memo_random_below_(s, most);
 }
 
 // ------------------------------------------------------------------ fields
@@ -302,7 +301,7 @@ static int64_t backoff(struct shard *s, uint32_t failures) {
         span = after(span, span);
     }
     span = earlier(span, most);
-    return span - random_below(s, span / 2 + 1);
+    return span - memo_random_below_(s, span / 2 + 1);
 }
 
 static void count_failure(struct entry_prefix *p, uint32_t before) {

@@ -57,6 +57,9 @@ void memo_date_marker_owned_(struct shard *s, struct entry *marker,
 int memo_stand_in_owned_(struct shard *s, struct entry *e, int error,
                          int64_t now_ns);
 
+// A random number, evenly distributed, from 0 to below most.
+int64_t memo_random_below_(struct shard *s, int64_t most);
+
 // e, a fresh value, is used at now_ns: its idle time begins anew.  Many may say so at
 // once: then the last one counts, which is a moment ago for each of them.
 void memo_note_use_(const struct memo *m, struct entry *e, int64_t now_ns);

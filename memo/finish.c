@@ -95,7 +95,7 @@ static void weigh(struct memo_load *f, int error) {
 }
 
 int memo_load_finish(struct memo_load *l, int error) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
     SYNC_CLEANUP(memo_flight_drop_) struct memo_load *finished = NULL;
 
     if (l == NULL || error == MEMO_PENDING) {

@@ -192,7 +192,7 @@ static void call_cancel_fn(struct sync_watcher *w) {
 
 // It may finish the load.
 static void call_at_once(struct memo_load *l) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
 
     memo_calling_begin_(&calling, l->shard);
     l->cancel_fn(l->cancel_arg, l);  // CALLBACK

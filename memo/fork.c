@@ -249,7 +249,7 @@ static void end_settling(struct memo_load **f) {
 // Settle one flight; return whether there was one.  A completion may throw, or end
 // the thread.
 static int settle_flight(struct memo *m) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
     SYNC_CLEANUP(end_settling) struct memo_load *f = take_flight(m);
 
     SYNC_TLS(settling) = 1;

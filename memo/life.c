@@ -196,7 +196,7 @@ static void close_on(struct closing *closing) {
 // Close every shard.  Who comes while another is at it does the same, so that on
 // return all are closed; and waits for what that one calls as for all others.
 static void close_shards(struct memo *m) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
     struct closing c = {m, 0, {NULL}};
 
     memo_calling_begin_(&calling, memo_shard_at_(m, 0));

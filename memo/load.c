@@ -275,7 +275,7 @@ int memo_hand_out_old_(struct memo_load *f, struct memo_value *out) {
 }
 
 static void tell_unwanted(struct memo_load *f) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
 
     memo_calling_begin_(&calling, f->shard);
     sync_event_set(&f->canceled);  // CALLBACK: of the load

@@ -94,8 +94,8 @@ static void end_bulk(struct bulk *b) {
         if (miss->flight == NULL) {
             continue;
         }
-        if (is_to_run(miss) && memo_is_to_run_(miss->flight)) {
-            (void)memo_load_finish(miss->flight, MEMO_EABANDONED);
+        if (is_to_run(miss)) {
+            memo_abandon_task_(miss->flight);
         }
         if (miss->waits) {
             memo_stop_waiting_(miss->flight, miss->joined_ns, 1);
@@ -169,7 +169,7 @@ static void load_at_once(struct bulk *b) {
 
 // Load what was claimed: by one bulk load, or one after the other.
 static void load_claimed(struct bulk *b) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
 
     memo_calling_begin_(&calling, memo_shard_at_(b->memo, 0));
     hand_over_refreshes(b);

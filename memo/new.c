@@ -48,7 +48,6 @@ static void init_times(struct memo *m, uint64_t i, unsigned char *pages,
     s->wheel = m->wheels + i;
     s->now_ns = INT64_MIN;
     s->random = m->seed.word[0] ^ hash_fold(m->seed.word[1], i + 1);
-    s->wheel->random = hash_fold(m->seed.word[2], i + 1);
     memo_wheel_init_(s->wheel, pages, size, memo_now_(m));
 }
 

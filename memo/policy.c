@@ -156,8 +156,7 @@ static void leave_main(struct shard *s, struct entry *e) {
 static void evict(struct shard *s, struct entry *e) {
     struct policy *p = s->policy;
     struct ghost ghost = {GHOST_OF_MAIN, 0};
-    uint64_t hash =
-        hash_key(&s->memo->seed, e->bytes, entry_key_size(SYNC_LOAD(&e->word)));
+    uint64_t hash = entry_hash(&s->memo->seed, e);
 
     memo_ghosts_fit_(&p->ghosts, s->table.n_entries);
     if (queue_of(e) != QUEUE_MAIN) {

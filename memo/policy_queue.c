@@ -28,8 +28,7 @@
 #define STRAYS_MOST 256
 
 static uint32_t name_of(const struct shard *s, const struct entry *e) {
-    uint64_t hash = hash_key(&s->memo->seed, e->bytes,
-                             entry_key_size(SYNC_LOAD(&e->word)));
+    uint64_t hash = entry_hash(&s->memo->seed, e);
 
     return NAME_IS_ONE | (stamp_of(e) & NAME_STAMP) << NAME_STAMP_SHIFT |
            table_name(hash);

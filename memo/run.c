@@ -23,7 +23,7 @@ _Static_assert((int)SYNC_ETIMEDOUT == (int)MEMO_ETIMEDOUT &&
 
 static void run_here(struct memo_load *f) {
     struct memo *m = f->shard->memo;
-    SYNC_CLEANUP(memo_running_leave_) struct running r = {&f, 1, NULL, 0, {NULL, NULL, 0, 0}};
+    SYNC_CLEANUP(memo_running_leave_) struct running r = {.flights = &f, .n = 1};
     int error;
 
     memo_running_enter_(&r);
@@ -50,26 +50,31 @@ int memo_take_task_(struct memo_load *f) {
            SYNC_CAS(&f->task, &task, TASK_TAKEN);
 }
 
-int memo_is_to_run_(struct memo_load *f) {
+// Whether the caller, who has started f or has it as a task, must still run its load.
+static int is_still_to_run(struct memo_load *f) {
     return SYNC_LOAD(&f->task) == TASK_NONE || memo_take_task_(f);
+}
+
+void memo_abandon_task_(struct memo_load *f) {
+    if (is_still_to_run(f)) {
+        (void)memo_load_finish(f, MEMO_EABANDONED);
+    }
 }
 
 // Letting go of f may destroy its result.
 static void run_task(void *task) {
-    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {NULL, NULL, 0, 0};
+    SYNC_CLEANUP(memo_calling_end_) struct calling calling = {0};
     SYNC_CLEANUP(memo_flight_drop_) struct memo_load *f = task;
 
     memo_calling_begin_(&calling, f->shard);
-    if (memo_is_to_run_(f)) {
+    if (is_still_to_run(f)) {
         run_unless_over(f);
     }
 }
 
 static void refuse_task(struct memo_load **f) {
     if (*f != NULL) {
-        if (memo_is_to_run_(*f)) {
-            (void)memo_load_finish(*f, MEMO_EABANDONED);
-        }
+        memo_abandon_task_(*f);
         memo_flight_unref_(*f);
     }
 }
@@ -105,7 +110,7 @@ void memo_run_load_(struct memo_load *f, int may_hand_over) {
     // Not from inside a load: the executor's threads may all be waiting so.
     if (may_hand_over && x->submit != NULL && !memo_is_running_()) {
         hand_over(x, f);
-    } else if (memo_is_to_run_(f)) {
+    } else if (is_still_to_run(f)) {
         run_unless_over(f);
     }
 }
@@ -123,7 +128,7 @@ static void finish_many(const struct running *r, int error) {
 
 void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],
                          size_t n) {
-    SYNC_CLEANUP(memo_running_leave_) struct running r = {flights, n, NULL, 0, {NULL, NULL, 0, 0}};
+    SYNC_CLEANUP(memo_running_leave_) struct running r = {.flights = flights, .n = n};
     int error;
 
     memo_running_enter_(&r);

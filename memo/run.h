@@ -16,8 +16,9 @@ void memo_run_load_(struct memo_load *f, int may_hand_over);
 // 0: it is none, or another has taken it.
 int memo_take_task_(struct memo_load *f);
 
-// Whether the caller, who has started f or has it as a task, must still run its load.
-int memo_is_to_run_(struct memo_load *f);
+// Abandon the load of f, which the caller has started or has as a task, unless another
+// has taken it (E3).
+void memo_abandon_task_(struct memo_load *f);
 
 // Run one bulk load for n flights that were started here.
 void memo_run_load_many_(struct memo *m, struct memo_load *const flights[],

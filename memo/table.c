@@ -286,9 +286,7 @@ static int belongs_above(const struct shard *s, uint64_t word, uint64_t half) {
         return (word & in_fragment) != 0;
     }
     e = (const struct entry *)(uintptr_t)(word >> 16);
-    return (hash_bucket(hash_key(&s->memo->seed, e->bytes,
-                                 entry_key_size(SYNC_LOAD(&e->word)))) &
-            half) != 0;
+    return (hash_bucket(entry_hash(&s->memo->seed, e)) & half) != 0;
 }
 
 // Move what belongs there from one bucket of the lower group, or of its chain,

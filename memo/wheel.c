@@ -83,11 +83,6 @@ void memo_wheel_put_(struct wheel *w, unsigned slot, uint32_t name) {
     memo_names_put_(&w->names, &w->slot[slot], name);
 }
 
-// The one that is walked through has what is aside, too.
-static int is_slot_empty(const struct wheel *w, unsigned slot) {
-    return w->slot[slot] == 0 && (slot != w->walked || w->aside == 0);
-}
-
 // The first slot from now on that isn't empty, on one level; -1: none.
 static int first_slot(struct wheel *w, unsigned level) {
     unsigned now = digit_of(w->now, level);
@@ -95,7 +90,7 @@ static int first_slot(struct wheel *w, unsigned level) {
 
     while ((bits = w->occupied[level] >> now << now) != 0) {
         int digit = __builtin_ctzll(bits);
-        if (!is_slot_empty(w, slot_at(level, (unsigned)digit))) {
+        if (!wheel_is_slot_empty(w, slot_at(level, (unsigned)digit))) {
             return digit;
         }
         w->occupied[level] &= ~(UINT64_C(1) << digit);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "memo/names.h"
+#include "sync/annotate.h"
 
 #define WHEEL_BITS 6
 #define WHEEL_SLOTS 64
@@ -39,9 +40,13 @@ struct wheel {
     uint32_t aside;
 
     // What alarm.c keeps here.
-    uint64_t n_set;   // entries with an alarm
-    uint64_t random;  // state of a generator
+    uint64_t n_set;  // entries with an alarm
 };
+
+// The one that is walked through has what is aside, too.
+SYNC_INLINE int wheel_is_slot_empty(const struct wheel *w, unsigned slot) {
+    return w->slot[slot] == 0 && (slot != w->walked || w->aside == 0);
+}
 
 // Names are in so many bytes of reserved pages.
 void memo_wheel_init_(struct wheel *w, void *pages, size_t size, int64_t now_ns);
