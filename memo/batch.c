@@ -41,7 +41,8 @@ SYNC_INLINE void find_bucket(struct memo *m, const struct memo_bytes *key,
 
 // The entry isn't pinned yet: this is only an address.
 SYNC_INLINE void find_entry(struct probe *p) {
-    if (!table_guess(p->bucket, p->hash, &p->slot, &p->word)) {
+    if (!table_guess(p->bucket, p->hash, &p->slot, &p->word) &&
+        !table_second_guess(p->bucket, p->hash, &p->slot, &p->word)) {
         p->slot = NULL;
         return;
     }

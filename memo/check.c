@@ -58,9 +58,9 @@ static void check_entry(struct shard *s, struct table_place place,
                         struct entry *e, void *arg) {
     struct found *found = arg;
     uint64_t word = SYNC_LOAD(&e->word);
+    uint64_t hash = entry_hash(&s->memo->seed, e);
     struct table_place again;
 
-    (void)place;
     found->entries++;
     found->outdated += ((word ^ SYNC_LOAD(&s->stamp)) & ENTRY_GENERATION) != 0;
     found->bytes += memo_entry_bytes_(s->memo, e);
@@ -76,9 +76,9 @@ static void check_entry(struct shard *s, struct table_place place,
         found->alarms += entry_prefix(e)->stamp != 0;
     }
     require(memo_table_find_owned_(
-                s, e->bytes, entry_key_size(word),
-                entry_hash(&s->memo->seed, e), &again) == e,
+                s, e->bytes, entry_key_size(word), hash, &again) == e,
             "findable");
+    require(memo_table_is_settled_owned_(&s->table, place, hash), "settled");
 }
 
 static uint64_t count_list(struct memo_load *const *at, enum flight_state state) {

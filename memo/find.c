@@ -127,14 +127,16 @@ static int find_in_bucket(struct shard *s, struct bucket *b, const void *key,
     return 0;
 }
 
+// In the direction in which entries move: home last.
 static int find_in_buckets(struct shard *s, struct group *g, const void *key,
                            size_t key_size, uint64_t hash,
                            struct memo_value *out) {
-    int found = find_in_bucket(s, &g->bucket[0], key, key_size, hash, out);
+    struct bucket *home = &g->bucket[hash_bucket(hash) & 1];
+    int found =
+        find_in_bucket(s, table_neighbour(home), key, key_size, hash, out);
 
-    return found != 0
-               ? found
-               : find_in_bucket(s, &g->bucket[1], key, key_size, hash, out);
+    return found != 0 ? found
+                      : find_in_bucket(s, home, key, key_size, hash, out);
 }
 
 static int find_in_group(struct shard *s, struct group *g, const void *key,

@@ -52,7 +52,7 @@ SYNC_INLINE TABLE_SET table_match(struct bucket *b, uint64_t hash) {
     uint64_t ones = UINT64_C(0x0101010101010101);
     uint64_t x = SYNC_LOAD_ACQ(&b->tags) ^ (ones * table_tag(hash));
 
-    return (x - ones) & ~x & (ones << 7);
+    return (x - ones) & ~x & (ones << 7) & (UINT64_MAX >> 8);
 }
 
 SYNC_INLINE size_t table_first(TABLE_SET match) {
@@ -97,18 +97,34 @@ SYNC_INLINE int table_is_fresh(const struct entry *e, sync_pin_slot *pin) {
                : 1;
 }
 
-// Whether the entry in b with the first equal tag may be the key's: then where,
+// Whether the entry in b with the first tag of match may be the key's: then where,
 // and what is there.
-SYNC_INLINE int table_guess(struct bucket *b, uint64_t hash,
-                            SYNC_ATOMIC(uint64_t) * *slot, uint64_t *word) {
-    TABLE_SET match = table_match(b, hash);  // ORDER(slot) tags:C
-
+SYNC_INLINE int table_guess_in(struct bucket *b, TABLE_SET match, uint64_t hash,
+                               SYNC_ATOMIC(uint64_t) * *slot, uint64_t *word) {
     if (SYNC_UNLIKELY(match == 0)) {
         return 0;
     }
     *slot = &b->slot[table_first(match)];
     *word = SYNC_LOAD_ACQ(*slot);  // ORDER(slot) slot:D
     return (uint16_t)*word == (uint16_t)hash;
+}
+
+// The first equal tag at home; and the next, there or in the other bucket.
+//
+// ORDER(slot) tags:C
+SYNC_INLINE int table_guess(struct bucket *home, uint64_t hash,
+                            SYNC_ATOMIC(uint64_t) * *slot, uint64_t *word) {
+    return table_guess_in(home, table_match(home, hash), hash, slot, word);
+}
+
+SYNC_INLINE int table_second_guess(struct bucket *home, uint64_t hash,
+                                   SYNC_ATOMIC(uint64_t) * *slot,
+                                   uint64_t *word) {
+    TABLE_SET match = table_rest(table_match(home, hash));
+    struct bucket *other = table_neighbour(home);
+
+    return match != 0 ? table_guess_in(home, match, hash, slot, word)
+                      : table_guess(other, hash, slot, word);
 }
 
 // Whether e, which is pinned, is a value of that key, of this generation and
@@ -132,15 +148,18 @@ SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
            hash_equal_bytes(e->bytes, key, key_size);
 }
 
-// The common case of a hit: first equal tag of the bucket, counter saturated, a
-// free pin.  Return 0 in every other case, of which a miss is one.
-SYNC_INLINE int table_hit(const struct shard *s, struct bucket *b,
-                          const void *key, size_t key_size, uint64_t hash,
-                          uint64_t linked, struct table_hit *hit) {
+// The common case of a hit: the first guess is right, or the second, counter
+// saturated, a free pin.  Return 0 in every other case, of which a miss is one.
+SYNC_INLINE int table_hit(const struct shard *s, int second, const void *key,
+                          size_t key_size, uint64_t hash, uint64_t linked,
+                          struct table_hit *hit) {
+    struct bucket *home = table_bucket(&s->table, hash);
     SYNC_ATOMIC(uint64_t) * slot;
     uint64_t slot_word;
 
-    if (SYNC_UNLIKELY(!table_guess(b, hash, &slot, &slot_word))) {
+    if (SYNC_UNLIKELY(!(second
+                            ? table_second_guess(home, hash, &slot, &slot_word)
+                            : table_guess(home, hash, &slot, &slot_word)))) {
         return 0;
     }
     hit->entry = (struct entry *)(uintptr_t)(slot_word >> 16);

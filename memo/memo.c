@@ -52,12 +52,10 @@ SYNC_INLINE void give(struct memo *m, const struct table_hit *hit,
 static int get_linked(struct memo *m, const void *key, size_t key_size,
                       uint64_t hash, struct memo_value *out) {
     const struct shard *s = memo_shard_of_(m, hash);
-    struct bucket *home = table_bucket(&s->table, hash);
     struct table_hit hit;
 
-    if (!table_hit(s, home, key, key_size, hash, ENTRY_LINKED, &hit) &&
-        !table_hit(s, table_neighbour(home), key, key_size, hash, ENTRY_LINKED,
-                   &hit)) {
+    if (!table_hit(s, 0, key, key_size, hash, ENTRY_LINKED, &hit) &&
+        !table_hit(s, 1, key, key_size, hash, ENTRY_LINKED, &hit)) {
         return 0;
     }
     if ((hit.flags & ENTRY_LINKED) && !memo_links_hold_(hit.entry)) {
@@ -82,35 +80,34 @@ static SYNC_COLD int get_slow(struct memo *m, const void *key, size_t key_size,
 
 // The hit, in line: a leaf that needs no stack frame.  With a constant key_size
 // most of it folds away.
-SYNC_INLINE int get_from(struct memo *m, int neighbour, const void *key,
-                         size_t key_size, struct memo_value *out) {
+SYNC_INLINE int guess(struct memo *m, int second, const void *key,
+                      size_t key_size, struct memo_value *out) {
     uint64_t hash = hash_key(&m->seed, key, key_size);
-    struct shard *s = memo_shard_of_(m, hash);
-    struct bucket *b = table_bucket(&s->table, hash);
     struct table_hit hit;
 
-    if (SYNC_UNLIKELY(!table_hit(s, neighbour ? table_neighbour(b) : b, key,
-                                 key_size, hash, 0, &hit))) {
+    if (SYNC_UNLIKELY(!table_hit(memo_shard_of_(m, hash), second, key, key_size,
+                                 hash, 0, &hit))) {
         return 0;
     }
     give(m, &hit, key_size, out);
     return 1;
 }
 
-// Some keys in a hundred, where the table is rather full, lie there.  What comes
-// after the hit hashes again, so that the hit need keep nothing for its sake.
-static __attribute__((noinline)) int get_from_neighbour(
-    struct memo *m, const void *key, size_t key_size, struct memo_value *out) {
-    return SYNC_LIKELY(get_from(m, 1, key, key_size, out))
+// Some keys in a hundred, where the table is rather full.  What comes after the first
+// guess hashes again, so that a hit need keep nothing for its sake.
+static __attribute__((noinline)) int guess_again(struct memo *m, const void *key,
+                                                 size_t key_size,
+                                                 struct memo_value *out) {
+    return SYNC_LIKELY(guess(m, 1, key, key_size, out))
                ? 0
                : get_slow(m, key, key_size, out);
 }
 
 SYNC_INLINE int get(struct memo *m, const void *key, size_t key_size,
                     struct memo_value *out) {
-    return SYNC_LIKELY(get_from(m, 0, key, key_size, out))
+    return SYNC_LIKELY(guess(m, 0, key, key_size, out))
                ? 0
-               : get_from_neighbour(m, key, key_size, out);
+               : guess_again(m, key, key_size, out);
 }
 
 static __attribute__((noinline)) int get_any(struct memo *m, const void *key,

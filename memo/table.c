@@ -25,6 +25,17 @@ static uint64_t tag_at(uint64_t tags, int i) {
     return (tags >> (8 * i)) & 0xff;
 }
 
+// The parity of the bucket that is home to what is in slot i of one with that parity.
+static int home_of(uint64_t tags, int i, int parity) {
+    return parity ^ (int)(tags >> (BUCKET_AWAY_SHIFT + i) & 1);
+}
+
+// The tags without what they say of slot i.
+static uint64_t tags_but(uint64_t tags, int i) {
+    return tags & ~(UINT64_C(0xff) << (8 * i)) &
+           ~(UINT64_C(1) << (BUCKET_AWAY_SHIFT + i));
+}
+
 static uint64_t slot_word(const struct entry *e, uint64_t hash) {
     return (uint64_t)(uintptr_t)e << 16 | (hash & HASH_FRAGMENT);
 }
@@ -150,37 +161,34 @@ void memo_table_fetch_named_owned_(const struct shard *s, uint32_t name) {
     __builtin_prefetch(g + sizeof(struct bucket));
 }
 
-static void fill_slot(struct bucket *b, int i, uint64_t word, uint64_t tag) {
-    uint64_t tags = SYNC_LOAD(&b->tags) & ~(UINT64_C(0xff) << (8 * i));
-
-    SYNC_STORE_REL(&b->slot[i], word);                   // ORDER(slot) slot:A
-    SYNC_STORE_REL(&b->tags, tags | tag << (8 * i));     // ORDER(slot) tags:B
-}
-
 static void clear_slot(struct bucket *b, int i) {
-    uint64_t tags = SYNC_LOAD(&b->tags) & ~(UINT64_C(0xff) << (8 * i));
-
-    SYNC_STORE_REL(&b->tags, tags);
+    SYNC_STORE_REL(&b->tags, tags_but(SYNC_LOAD(&b->tags), i));
     SYNC_STORE_REL(&b->slot[i], 0);  // ORDER(pin) gone:C
 }
 
-// Put word into a free slot of g's own two buckets, the home bucket first.
-// Return 0 if there is none.
-static int fill_group(struct group *g, int home, uint64_t word, uint64_t tag) {
-    int tried, i;
+// Put word into a free slot of the bucket of g with that parity, which is its home,
+// or away from there.  Return 0 if there is none.
+static int fill_bucket(struct group *g, int parity, uint64_t away,
+                       uint64_t word, uint64_t tag) {
+    struct bucket *b = &g->bucket[parity];
+    uint64_t tags = SYNC_LOAD(&b->tags);
+    int i;
 
-    for (tried = 0; tried < 2; tried++) {
-        int parity = home ^ tried;
-        struct bucket *b = &g->bucket[parity];
-        uint64_t tags = SYNC_LOAD(&b->tags);
-        for (i = 0; i < slots_of(parity); i++) {
-            if (tag_at(tags, i) == 0) {
-                fill_slot(b, i, word, tag);
-                return 1;
-            }
+    for (i = 0; i < slots_of(parity); i++) {
+        if (tag_at(tags, i) == 0) {
+            tags |= tag << (8 * i) | away << (BUCKET_AWAY_SHIFT + i);
+            SYNC_STORE_REL(&b->slot[i], word);  // ORDER(slot) slot:A
+            SYNC_STORE_REL(&b->tags, tags);     // ORDER(slot) tags:B
+            return 1;
         }
     }
     return 0;
+}
+
+// The same in either bucket of g, home first.
+static int fill_group(struct group *g, int home, uint64_t word, uint64_t tag) {
+    return fill_bucket(g, home, 0, word, tag) ||
+           fill_bucket(g, home ^ 1, 1, word, tag);
 }
 
 // ---- chain groups
@@ -261,6 +269,81 @@ static int put_word(struct table *t, struct group *g, int home, uint64_t word,
     }
 }
 
+// ---- settling: what found its place taken comes home when there is room
+
+// What lies in one bucket of g and is at home in the other.
+static void bring_home(struct group *g, int parity) {
+    struct bucket *b = &g->bucket[parity];
+    uint64_t tags = SYNC_LOAD(&b->tags), away = tags >> BUCKET_AWAY_SHIFT;
+
+    for (; away != 0; away &= away - 1) {
+        int i = __builtin_ctzll(away);
+        if (!fill_bucket(g, parity ^ 1, 0, SYNC_LOAD(&b->slot[i]),
+                         tag_at(tags, i))) {
+            return;
+        }
+        clear_slot(b, i);
+    }
+}
+
+// What lies in a bucket of a chain of g.  Return 0 if it can't all come.
+static int pull_up(struct group *g, struct bucket *b, int parity) {
+    uint64_t tags = SYNC_LOAD(&b->tags);
+    int i;
+
+    for (i = 0; i < slots_of(parity); i++) {
+        if (tag_at(tags, i) == 0) {
+            continue;
+        }
+        if (!fill_group(g, home_of(tags, i, parity), SYNC_LOAD(&b->slot[i]),
+                        tag_at(tags, i))) {
+            return 0;
+        }
+        clear_slot(b, i);
+    }
+    return 1;
+}
+
+// See INVARIANT(settled).
+static void settle_group(struct table *t, struct group *g) {
+    struct group *chain = next_group(g);
+
+    bring_home(g, 0);
+    bring_home(g, 1);
+    if (chain == NULL) {
+        return;
+    }
+    while (chain != NULL && pull_up(g, &chain->bucket[0], 0) &&
+           pull_up(g, &chain->bucket[1], 1)) {
+        chain = next_group(chain);
+    }
+    trim_chain(t, g);
+}
+
+static int is_full(const struct group *g, int parity) {
+    uint64_t tags = SYNC_LOAD(&g->bucket[parity].tags);
+    int i;
+
+    for (i = 0; i < slots_of(parity); i++) {
+        if (tag_at(tags, i) == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int memo_table_is_settled_owned_(struct table *t, struct table_place place,
+                                 uint64_t hash) {
+    const struct group *g = table_group(t, bucket_index(t, hash));
+    int home = (int)(hash_bucket(hash) & 1);
+    int parity = (int)((uintptr_t)place.bucket / sizeof(*place.bucket) & 1);
+    int is_in_chain = place.bucket != &g->bucket[parity];
+
+    return home_of(SYNC_LOAD(&place.bucket->tags), place.i, parity) == home &&
+           ((parity == home && !is_in_chain) || is_full(g, home)) &&
+           (!is_in_chain || is_full(g, home ^ 1));
+}
+
 // ---- growth
 
 static void start_to_split(struct table *t) {
@@ -299,31 +382,11 @@ static void split_bucket(struct shard *s, struct bucket *from, int parity,
     for (i = 0; i < slots_of(parity); i++) {
         uint64_t word = SYNC_LOAD(&from->slot[i]);
         if (tag_at(tags, i) != 0 && belongs_above(s, word, half)) {
-            (void)put_word(&s->table, upper, parity, word, tag_at(tags, i));
+            (void)put_word(&s->table, upper, home_of(tags, i, parity), word,
+                           tag_at(tags, i));
             clear_slot(from, i);
         }
     }
-}
-
-// Move what stays in the chain of g to its own buckets, as far as they have
-// room.
-static void pull_up_chain(struct table *t, struct group *g) {
-    struct group *chain;
-    int parity, i;
-
-    for (chain = next_group(g); chain != NULL; chain = next_group(chain)) {
-        for (parity = 0; parity < 2; parity++) {
-            struct bucket *b = &chain->bucket[parity];
-            for (i = 0; i < slots_of(parity); i++) {
-                uint64_t tag = tag_at(SYNC_LOAD(&b->tags), i);
-                if (tag != 0 &&
-                    fill_group(g, parity, SYNC_LOAD(&b->slot[i]), tag)) {
-                    clear_slot(b, i);
-                }
-            }
-        }
-    }
-    trim_chain(t, g);
 }
 
 // Make sure that a chain as long as that of g can be built beside it.
@@ -369,7 +432,7 @@ void memo_table_grow_owned_(struct shard *s) {
             split_bucket(s, &g->bucket[parity], parity, upper, half);
         }
     }
-    pull_up_chain(t, lower);
+    settle_group(t, lower);
     t->split++;
     if (t->split == half / 4) {
         // More keys are found at their new home than at their old one now.
@@ -400,8 +463,30 @@ void memo_table_replace_owned_(struct table_place place, struct entry *e,
 }
 
 void memo_table_remove_owned_(struct table *t, struct table_place place) {
+    uintptr_t at = (uintptr_t)place.bucket - (uintptr_t)t->base;
+
     clear_slot(place.bucket, place.i);
     t->n_entries--;
+    if (at < t->max_level * sizeof(struct bucket)) {  // not in a chain
+        settle_group(t, (struct group *)(void *)(t->base +
+                                           at / sizeof(struct group) *
+                                               sizeof(struct group)));
+    }
+}
+
+// When each() has removed an entry, another may have settled in its place.
+static void walk_slot(struct shard *s, struct bucket *b, int i,
+                      void (*each)(struct shard *s, struct table_place place,
+                                   struct entry *e, void *arg),
+                      void *arg) {
+    struct table_place place = {b, i};
+    struct entry *e, *seen = NULL;
+
+    while (tag_at(SYNC_LOAD(&b->tags), i) != 0 &&
+           (e = entry_in(b, i)) != seen) {
+        each(s, place, e, arg);
+        seen = e;
+    }
 }
 
 uint64_t memo_table_walk_owned_(struct shard *s, uint64_t first, uint64_t n,
@@ -416,11 +501,8 @@ uint64_t memo_table_walk_owned_(struct shard *s, uint64_t first, uint64_t n,
         for (g = table_group(&s->table, i * 2); g != NULL; g = next_group(g)) {
             int k;
             for (k = 0; k < 2 * BUCKET_SLOTS; k++) {
-                struct table_place place = {&g->bucket[k / BUCKET_SLOTS],
-                                            k % BUCKET_SLOTS};
-                if (tag_at(SYNC_LOAD(&place.bucket->tags), place.i) != 0) {
-                    each(s, place, entry_in(place.bucket, place.i), arg);
-                }
+                walk_slot(s, &g->bucket[k / BUCKET_SLOTS], k % BUCKET_SLOTS,
+                          each, arg);
             }
         }
     }

@@ -7,8 +7,8 @@
 // It grows by linear hashing (W. Litwin, "Linear Hashing: A New Tool for File
 // and Table Addressing", VLDB 1980): when it is full enough, the upper half of
 // twice the size is committed, and from then on each insertion splits one group
-// in two, moving to group g + n/2 the entries whose hash has the next bit set,
-// at the same parity.  No operation ever does more than one such step.
+// in two, moving to group g + n/2 the entries whose hash has the next bit set.  No
+// operation ever does more than one such step.
 //
 // An entry lies in its home bucket, else in the other bucket of the group, else
 // in a chain of overflow groups that hangs on the last slot of the odd bucket.
@@ -16,8 +16,10 @@
 // reused: a reader who strays into one that was reused reads slots of another
 // group, finds nothing equal to its key, and goes on.
 //
-// Readers look at a group's chain first, then at its buckets; and at a group
-// before the one that is split from it.  The owner moves entries in these
+// Whatever had to lie elsewhere comes home as soon as there is room, so that nearly
+// every hit finds what it looks for in the first bucket.  Readers look at a group's
+// chain first, then at the bucket that isn't the key's home, and at home last; and at a
+// group before the one that is split from it.  The owner moves entries in these
 // directions only, and stores in the new place before it clears the old one, so
 // a reader that looks at both can't miss an entry on its way.
 //
@@ -47,9 +49,11 @@
 struct entry;
 struct shard;
 
-// Seven slots and their tags; the eighth byte of tags is 0.  A slot is 0, or the
-// address of an entry above the fragment of the hash.  One cache line.
+// Seven slots and their tags; the eighth byte of tags has a bit for each slot: what
+// is in it lies away from home, which is the other bucket.  A slot is 0, or the address
+// of an entry above the fragment of the hash.  One cache line.
 #define BUCKET_SLOTS 7
+#define BUCKET_AWAY_SHIFT 56
 
 struct bucket {
     SYNC_ATOMIC(uint64_t) slot[BUCKET_SLOTS];
@@ -155,6 +159,11 @@ void memo_table_replace_owned_(struct table_place place, struct entry *e,
                                uint64_t hash);
 
 void memo_table_remove_owned_(struct table *t, struct table_place place);
+
+// INVARIANT(settled)  What isn't in its home bucket finds no room there, and its slot's
+//     bit says that it is away; what is in a chain finds no room in its group.
+int memo_table_is_settled_owned_(struct table *t, struct table_place place,
+                                 uint64_t hash);
 
 // Call each(s, place, e) for the entries of groups first..first+n; it may remove
 // the entry.  Return the number of groups there are.

@@ -14,7 +14,7 @@ inline std::string Key(uint64_t i) {
 }
 
 // Who knows the seed can make keys collide.  With this one all keys do, in all
-// 64 bits, that are 16 bytes long and begin with the given 8.
+// 64 bits, that are 24 bytes long and end with the second word and a zero.
 struct WeakSeed {
     uint64_t word[4];
 
@@ -24,9 +24,9 @@ struct WeakSeed {
     }
 
     std::string Key(uint64_t i) const {
-        std::string key(16, '\0');
-        std::memcpy(&key[0], &word[0], 8);
-        std::memcpy(&key[8], &i, 8);
+        std::string key(24, '\0');
+        std::memcpy(&key[0], &i, 8);
+        std::memcpy(&key[8], &word[1], 8);
         return key;
     }
 };
