@@ -77,15 +77,17 @@ SYNC_INLINE int take_hit(struct memo *m, const struct memo_bytes *key,
     if (SYNC_UNLIKELY(!sync_pin_at(pin, e))) {
         return 0;
     }
-    if (SYNC_LIKELY(SYNC_IS_ACQ(p->slot, p->word)) &&  // ORDER(pin) look:B
-        SYNC_LIKELY(table_is_hit(p->shard, e, key->data, key->size, 0,
-                                 &flags)) &&
-        (SYNC_LIKELY(!(flags & ENTRY_TIMED)) || is_fresh_now(m, t, e))) {
-        entry_describe(e, flags, key->size, out);
-        out->pin = (void *)(uintptr_t)pin;
-        out->from = MEMO_HIT;
-        out->zero = 0;
-        return 1;
+    if (SYNC_LIKELY(SYNC_IS_ACQ(p->slot, p->word))) {  // ORDER(pin) look:B
+        enum table_answer answer =
+            table_is_hit(p->shard, e, key->data, key->size, 0, &flags);
+        if (SYNC_LIKELY(answer == TABLE_HIT) ||
+            (answer == TABLE_HIT_IF_FRESH && is_fresh_now(m, t, e))) {
+            entry_describe(e, flags, key->size, out);
+            out->pin = (void *)(uintptr_t)pin;
+            out->from = MEMO_HIT;
+            out->zero = 0;
+            return 1;
+        }
     }
     sync_unpin(pin);
     return 0;

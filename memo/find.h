@@ -83,7 +83,7 @@ SYNC_INLINE struct bucket *table_neighbour(struct bucket *b) {
 // What a hit finds, and how it is kept.
 struct table_hit {
     struct entry *entry;
-    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, ENTRY_TIMED
+    uint64_t flags;  // of the entry's word: ENTRY_ADOPTED, ENTRY_LINKED
     sync_pin_slot *pin;
 };
 
@@ -131,21 +131,33 @@ SYNC_INLINE int table_second_guess(struct bucket *home, uint64_t hash,
 // with its uses saturated; and has no links, unless linked is ENTRY_LINKED, not 0,
 // and the caller looks at them.  (A call from here would cost every hit a stack
 // frame.)  *flags: see struct table_hit.
-SYNC_INLINE int table_is_hit(const struct shard *s, const struct entry *e,
-                             const void *key, size_t key_size, uint64_t linked,
-                             uint64_t *flags) {
+enum table_answer { TABLE_OTHER, TABLE_HIT, TABLE_HIT_IF_FRESH };
+
+SYNC_INLINE enum table_answer table_is_hit(const struct shard *s,
+                                           const struct entry *e,
+                                           const void *key, size_t key_size,
+                                           uint64_t linked, uint64_t *flags) {
     uint64_t more =
         (SYNC_LOAD(&e->word) ^ SYNC_LOAD(&s->stamp)) >> ENTRY_KEY_SHIFT;
 
+    // What is common ends in constants, so that what follows folds away.
+    *flags = 0;
     if (SYNC_LIKELY(more == key_size) &&
         SYNC_LIKELY(hash_equal_bytes(e->bytes, key, key_size))) {
-        *flags = 0;
-        return 1;
+        return TABLE_HIT;
+    }
+    more ^= key_size;
+    if (SYNC_LIKELY(more == ENTRY_TIMED >> ENTRY_KEY_SHIFT) &&
+        SYNC_LIKELY(hash_equal_bytes(e->bytes, key, key_size))) {
+        return TABLE_HIT_IF_FRESH;
     }
     SYNC_FORGET(more);
-    *flags = (more ^ key_size) << ENTRY_KEY_SHIFT;
-    return (*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | linked)) == 0 &&
-           hash_equal_bytes(e->bytes, key, key_size);
+    *flags = more << ENTRY_KEY_SHIFT;
+    if ((*flags & ~(ENTRY_ADOPTED | ENTRY_TIMED | linked)) != 0 ||
+        !hash_equal_bytes(e->bytes, key, key_size)) {
+        return TABLE_OTHER;
+    }
+    return *flags & ENTRY_TIMED ? TABLE_HIT_IF_FRESH : TABLE_HIT;
 }
 
 // The common case of a hit: the first guess is right, or the second, counter
@@ -167,12 +179,14 @@ SYNC_INLINE int table_hit(const struct shard *s, int second, const void *key,
     if (SYNC_UNLIKELY(hit->pin == NULL)) {
         return 0;
     }
-    if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word)) &&  // ORDER(pin) look:B
-        SYNC_LIKELY(table_is_hit(s, hit->entry, key, key_size, linked,
-                                 &hit->flags)) &&
-        (SYNC_LIKELY(!(hit->flags & ENTRY_TIMED)) ||
-         table_is_fresh(hit->entry, hit->pin))) {
-        return 1;
+    if (SYNC_LIKELY(SYNC_IS_ACQ(slot, slot_word))) {  // ORDER(pin) look:B
+        enum table_answer answer =
+            table_is_hit(s, hit->entry, key, key_size, linked, &hit->flags);
+        if (SYNC_LIKELY(answer == TABLE_HIT) ||
+            (answer == TABLE_HIT_IF_FRESH &&
+             table_is_fresh(hit->entry, hit->pin))) {
+            return 1;
+        }
     }
     sync_unpin(hit->pin);
     return 0;

@@ -19,6 +19,10 @@
 
 #include "sync/annotate.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define HASH_BUCKET_SHIFT 48
 #define HASH_BUCKET_BITS 31  // to rely on
 #define HASH_SHARD_SHIFT 16
@@ -51,41 +55,67 @@ SYNC_INLINE uint64_t hash_read4(const unsigned char *p) {
     return x;
 }
 
-// 17 bytes or more, 16 at a time; the last 16 may overlap those before.
+// Keys of 17 bytes or more are taken in blocks of 16: the first, the last, and one half
+// way, which may overlap these; up to 48 bytes, that is all of them and nothing has to
+// be guessed.  Then come those that follow the first, up to the last.
+SYNC_INLINE size_t hash_half_way(size_t size) {
+    return (size - 16) / 2;
+}
+
+SYNC_INLINE uint64_t hash_block(const unsigned char *p, uint64_t a, uint64_t b) {
+    return hash_fold(hash_read8(p) ^ a, hash_read8(p + 8) ^ b);
+}
+
+// No two blocks go with the same pair of words, else equal ones would cancel out.  (One
+// product after the other: they wouldn't all have room in registers.)
 SYNC_INLINE uint64_t hash_long(const struct hash_seed *seed,
                                const unsigned char *p, size_t size) {
-    uint64_t s = seed->word[0];
+    const uint64_t *w = seed->word;
+    uint64_t s = hash_block(p, w[0], w[1]);
     size_t i;
 
-    for (i = 0; i + 16 < size; i += 16) {
-        s = hash_fold(hash_read8(p + i) ^ s,
-                      hash_read8(p + i + 8) ^ seed->word[1]);
+    SYNC_FORGET(w);
+    SYNC_FORGET(s);
+    s ^= hash_block(p + hash_half_way(size), w[2], w[3]);
+    SYNC_FORGET(w);
+    SYNC_FORGET(s);
+    s ^= hash_block(p + size - 16, w[0], w[2]);
+    if (SYNC_UNLIKELY(size > 48)) {
+        for (i = 16; i + 16 < size; i += 16) {
+            s = hash_block(p + i, s, w[1]);
+        }
     }
-    s ^= hash_fold(hash_read8(p + size - 16) ^ s,
-                   hash_read8(p + size - 8) ^ seed->word[3]);
-    return hash_fold(s ^ seed->word[3], size ^ seed->word[2]) | HASH_NOT_ZERO;
+    return hash_fold(s ^ w[3], size ^ w[2]) | HASH_NOT_ZERO;
+}
+
+// All of a key of up to 16 bytes, in two words; given the size, no other has the same.
+SYNC_INLINE void hash_read_short(const unsigned char *p, size_t size,
+                                 uint64_t word[2]) {
+    word[0] = word[1] = 0;
+    if (SYNC_LIKELY(size >= 8)) {
+        word[0] = hash_read8(p);
+        word[1] = hash_read8(p + size - 8);
+    } else if (size >= 4) {
+        word[0] = hash_read4(p);
+        word[1] = hash_read4(p + size - 4);
+    } else if (size > 0) {
+        word[0] = (uint64_t)p[0] << 16 | (uint64_t)p[size >> 1] << 8 | p[size - 1];
+    }
 }
 
 SYNC_INLINE uint64_t hash_key(const struct hash_seed *seed, const void *key,
                               size_t size) {
-    const unsigned char *p = key;
-    uint64_t a = 0, b = 0;
+    uint64_t word[2];
 
     if (SYNC_UNLIKELY(size > 16)) {
-        return hash_long(seed, p, size);
+        return hash_long(seed, key, size);
     }
-    if (SYNC_LIKELY(size >= 8)) {
-        a = hash_read8(p);
-        b = hash_read8(p + size - 8);
-    } else if (size >= 4) {
-        a = hash_read4(p);
-        b = hash_read4(p + size - 4);
-    } else if (size > 0) {
-        a = (uint64_t)p[0] << 16 | (uint64_t)p[size >> 1] << 8 | p[size - 1];
-    }
-    a = hash_fold(a ^ seed->word[0], b ^ seed->word[1]);
+    hash_read_short(key, size, word);
     // The second product needs no other word but for sizes: 16 is free.
-    return hash_fold(a, size ^ 16 ^ seed->word[2]) | HASH_NOT_ZERO;
+    return hash_fold(
+               hash_fold(word[0] ^ seed->word[0], word[1] ^ seed->word[1]),
+               size ^ 16 ^ seed->word[2]) |
+           HASH_NOT_ZERO;
 }
 
 // The number of the bucket is the lower bits of this.
@@ -93,31 +123,57 @@ SYNC_INLINE uint64_t hash_bucket(uint64_t hash) {
     return hash >> HASH_BUCKET_SHIFT | hash << (64 - HASH_BUCKET_SHIFT);
 }
 
+typedef signed char hash_bytes __attribute__((vector_size(16)));
+
+// For each of 16 bytes: -1 if they are equal, else 0.
+SYNC_INLINE hash_bytes hash_compare(const unsigned char *a,
+                                    const unsigned char *b) {
+    hash_bytes x, y;
+
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return (hash_bytes)(x == y);
+}
+
+SYNC_INLINE int hash_all_equal(hash_bytes equal) {
+#if defined(__SSE2__)
+    return _mm_movemask_epi8((__m128i)equal) == 0xffff;
+#else
+    uint64_t x[2];
+
+    memcpy(x, &equal, sizeof(x));
+    return (x[0] & x[1]) == UINT64_MAX;
+#endif
+}
+
+// The same blocks as hash_long().
+SYNC_INLINE int hash_equal_long(const unsigned char *a, const unsigned char *b,
+                                size_t size) {
+    hash_bytes equal = hash_compare(a, b);
+    size_t i;
+
+    SYNC_FORGET(size);  // what the hash was made with needs no registers so long
+    equal &= hash_compare(a + size - 16, b + size - 16);
+    equal &= hash_compare(a + hash_half_way(size), b + hash_half_way(size));
+    if (SYNC_UNLIKELY(size > 48)) {
+        for (i = 16; i + 16 < size; i += 16) {
+            equal &= hash_compare(a + i, b + i);
+        }
+    }
+    return hash_all_equal(equal);
+}
+
 // Whether two keys of the same size are equal.
 SYNC_INLINE int hash_equal_bytes(const unsigned char *a, const unsigned char *b,
                                  size_t size) {
-    size_t i;
+    uint64_t x[2], y[2];
 
-    if (SYNC_LIKELY(size >= 16)) {
-        uint64_t d = 0;
-        for (i = 0; i + 16 < size; i += 16) {
-            d |= hash_read8(a + i) ^ hash_read8(b + i);
-            d |= hash_read8(a + i + 8) ^ hash_read8(b + i + 8);
-        }
-        d |= hash_read8(a + size - 16) ^ hash_read8(b + size - 16);
-        d |= hash_read8(a + size - 8) ^ hash_read8(b + size - 8);
-        return d == 0;
+    if (SYNC_UNLIKELY(size > 16)) {
+        return hash_equal_long(a, b, size);
     }
-    if (size >= 8) {
-        return ((hash_read8(a) ^ hash_read8(b)) |
-                (hash_read8(a + size - 8) ^ hash_read8(b + size - 8))) == 0;
-    }
-    for (i = 0; i < size; i++) {
-        if (a[i] != b[i]) {
-            return 0;
-        }
-    }
-    return 1;
+    hash_read_short(a, size, x);
+    hash_read_short(b, size, y);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
 }
 
 #endif  // MEMO_MEMO_HASH_H_

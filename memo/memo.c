@@ -119,16 +119,38 @@ static __attribute__((noinline)) int get_any(struct memo *m, const void *key,
     return get(m, key, key_size, out);
 }
 
+// Where it is known which way to hash and compare, less is asked.
+static __attribute__((noinline)) int get_long(struct memo *m, const void *key,
+                                              size_t key_size,
+                                              struct memo_value *out) {
+    SYNC_ASSUME(key_size > 16);
+    return get(m, key, key_size, out);
+}
+
+static __attribute__((noinline)) int get_short(struct memo *m, const void *key,
+                                               size_t key_size,
+                                               struct memo_value *out) {
+    SYNC_ASSUME(key_size >= 8 && key_size <= 16);
+    return get(m, key, key_size, out);
+}
+
 // Keys of 16 bytes (UUIDs, digests, pairs of numbers) are worth their own copy.
 int memo_get(struct memo *m, const void *key, size_t key_size,
              struct memo_value *out) {
     if (SYNC_UNLIKELY(out == NULL)) {
         return MEMO_EINVAL;
     }
-    if (key_size != 16 || SYNC_UNLIKELY(m == NULL || key == NULL)) {
-        return get_any(m, key, key_size, out);
+    if (key_size == 16 && SYNC_LIKELY(m != NULL && key != NULL)) {
+        return get(m, key, 16, out);
     }
-    return get(m, key, 16, out);
+    if (key_size - 17 <= MEMO_KEY_MAX - 17 &&
+        SYNC_LIKELY(m != NULL && key != NULL)) {
+        return get_long(m, key, key_size, out);
+    }
+    if (key_size - 8 <= 16 - 8 && SYNC_LIKELY(m != NULL && key != NULL)) {
+        return get_short(m, key, key_size, out);
+    }
+    return get_any(m, key, key_size, out);
 }
 
 int memo_get_wait(struct memo *m, const void *key, size_t key_size,
