@@ -171,6 +171,9 @@ SYNC_INLINE int hash_equal_bytes(const unsigned char *a, const unsigned char *b,
     if (SYNC_UNLIKELY(size > 16)) {
         return hash_equal_long(a, b, size);
     }
+    if (size == 16) {
+        return hash_all_equal(hash_compare(a, b));
+    }
     hash_read_short(a, size, x);
     hash_read_short(b, size, y);
     return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;

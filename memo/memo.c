@@ -130,7 +130,7 @@ static __attribute__((noinline)) int get_long(struct memo *m, const void *key,
 static __attribute__((noinline)) int get_short(struct memo *m, const void *key,
                                                size_t key_size,
                                                struct memo_value *out) {
-    SYNC_ASSUME(key_size >= 8 && key_size <= 16);
+    SYNC_ASSUME(key_size >= 8 && key_size < 16);
     return get(m, key, key_size, out);
 }
 
@@ -147,7 +147,7 @@ int memo_get(struct memo *m, const void *key, size_t key_size,
         SYNC_LIKELY(m != NULL && key != NULL)) {
         return get_long(m, key, key_size, out);
     }
-    if (key_size - 8 <= 16 - 8 && SYNC_LIKELY(m != NULL && key != NULL)) {
+    if (key_size - 8 < 16 - 8 && SYNC_LIKELY(m != NULL && key != NULL)) {
         return get_short(m, key, key_size, out);
     }
     return get_any(m, key, key_size, out);
