@@ -18,8 +18,12 @@
 //       If release:B sees ENTRY_RETIRED, word says from then on which shard e
 //       belongs to.
 
-// How many retired entries are worth a scan of all pins at least.
-#define RECLAIM_BATCH 64
+// How many retired entries are worth a scan of all pins: a part of those that there
+// are, for a scan interrupts all processors that threads run on.  At most so many are
+// examined at once.
+#define RECLAIM_LEAST 64
+#define RECLAIM_SHARE 256
+#define RECLAIM_BATCH 256
 
 // Destructors that a thread runs in one go, unless too many bytes wait.
 #define DESTRUCTORS_AT_ONCE 4
@@ -217,6 +221,12 @@ static uint64_t keep_from(struct shard *s, uint64_t from, uint64_t kept) {
     return kept + n;
 }
 
+static uint64_t worth_a_scan(const struct shard *s) {
+    uint64_t n = s->table.n_entries / RECLAIM_SHARE;
+
+    return n < RECLAIM_LEAST ? RECLAIM_LEAST : n > RECLAIM_BATCH ? RECLAIM_BATCH : n;
+}
+
 void memo_reclaim_owned_(struct shard *s, void *unused) {
     uint64_t from = 0, n, kept = 0;
 
@@ -231,6 +241,6 @@ void memo_reclaim_owned_(struct shard *s, void *unused) {
     }
     s->n_retired = keep_from(s, from, kept);
     // With many threads a scan is dear, so let more come together.
-    s->reclaim_at = s->n_retired + RECLAIM_BATCH + sync_pin_records();
+    s->reclaim_at = s->n_retired + worth_a_scan(s) + sync_pin_records();
     s->reclaim_bytes_at = s->retired_bytes + RECLAIM_BYTES;
 }
