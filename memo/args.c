@@ -33,7 +33,6 @@ int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
 }
 
 int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own) {
-    const unsigned flags = MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD;
     const struct memo_wait *from = *wait;
 
     if (from == NULL) {
@@ -46,7 +45,7 @@ int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own) {
                           sizeof(*own)) != 0) {
         return MEMO_EINVAL;
     }
-    return own->zero != 0 || (own->flags & ~flags) != 0 ||
+    return own->zero != 0 || (own->flags & ~MEMO_WAIT_FLAGS) != 0 ||
                    own->soft_deadline_ns < 0
                ? MEMO_EINVAL
                : 0;

@@ -29,8 +29,21 @@ SYNC_INLINE int memo_is_bad_size_(size_t size, size_t least) {
 int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
                       size_t to_size);
 
+#define MEMO_WAIT_FLAGS (MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD)
+
 // Have *wait, which may be NULL, point to a copy in *own; or return MEMO_EINVAL.
 int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own);
+
+// Whether that is refused: quick to say of one of this version.
+SYNC_INLINE int memo_is_bad_wait_(const struct memo_wait *wait) {
+    struct memo_wait own;
+
+    return wait != NULL &&
+           (wait->size != sizeof(*wait) || wait->zero != 0 ||
+            (wait->flags & ~MEMO_WAIT_FLAGS) != 0 ||
+            wait->soft_deadline_ns < 0) &&
+           memo_take_wait_(&wait, &own) != 0;
+}
 
 // Whether some of them are no keys, nor tags.
 int memo_are_bad_names_(const struct memo_bytes names[], size_t n);

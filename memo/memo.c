@@ -153,17 +153,29 @@ int memo_get(struct memo *m, const void *key, size_t key_size,
     return get_any(m, key, key_size, out);
 }
 
-int memo_get_wait(struct memo *m, const void *key, size_t key_size,
-                  const struct memo_wait *wait, struct memo_value *out) {
+static SYNC_COLD int get_wait_slow(struct memo *m, const void *key,
+                                   size_t key_size,
+                                   const struct memo_wait *wait,
+                                   struct memo_value *out) {
     struct memo_wait own;
 
-    if (out == NULL || memo_is_bad_key_(m, key, key_size) ||
-        memo_take_wait_(&wait, &own) != 0) {
-        return refuse(out, MEMO_EINVAL);
-    }
     memset(out, 0, sizeof(*out));
+    if (memo_take_wait_(&wait, &own) != 0) {
+        return MEMO_EINVAL;
+    }
     return memo_get_slow_(m, key, key_size, hash_key(&m->seed, key, key_size),
                           wait, out);
+}
+
+int memo_get_wait(struct memo *m, const void *key, size_t key_size,
+                  const struct memo_wait *wait, struct memo_value *out) {
+    if (SYNC_UNLIKELY(out == NULL || memo_is_bad_key_(m, key, key_size) ||
+                      memo_is_bad_wait_(wait))) {
+        return refuse(out, MEMO_EINVAL);
+    }
+    return SYNC_LIKELY(guess(m, 0, key, key_size, out))
+               ? 0
+               : get_wait_slow(m, key, key_size, wait, out);
 }
 
 // What a reader without a lock can't tell.
