@@ -93,12 +93,13 @@ SYNC_INLINE int guess(struct memo *m, int second, const void *key,
     return 1;
 }
 
-// Some keys in a hundred, where the table is rather full.  What comes after the first
-// guess hashes again, so that a hit need keep nothing for its sake.
+// Some keys in a hundred, where the table is rather full; and values with links.  What
+// comes after the first guess hashes again, so that a hit need keep nothing for its
+// sake.
 static __attribute__((noinline)) int guess_again(struct memo *m, const void *key,
                                                  size_t key_size,
                                                  struct memo_value *out) {
-    return SYNC_LIKELY(guess(m, 1, key, key_size, out))
+    return SYNC_LOAD(&m->sources) == NULL && guess(m, 1, key, key_size, out)
                ? 0
                : get_slow(m, key, key_size, out);
 }
