@@ -474,18 +474,20 @@ void memo_table_remove_owned_(struct table *t, struct table_place place) {
     }
 }
 
-// When each() has removed an entry, another may have settled in its place.
-static void walk_slot(struct shard *s, struct bucket *b, int i,
-                      void (*each)(struct shard *s, struct table_place place,
-                                   struct entry *e, void *arg),
-                      void *arg) {
-    struct table_place place = {b, i};
-    struct entry *e, *seen = NULL;
+static void walk_group(struct shard *s, struct group *g,
+                       void (*each)(struct shard *s, struct table_place place,
+                                    struct entry *e, void *arg),
+                       void *arg) {
+    int i;
 
-    while (tag_at(SYNC_LOAD(&b->tags), i) != 0 &&
-           (e = entry_in(b, i)) != seen) {
-        each(s, place, e, arg);
-        seen = e;
+    for (; g != NULL; g = next_group(g)) {
+        for (i = 0; i < 2 * BUCKET_SLOTS; i++) {
+            struct table_place place = {&g->bucket[i / BUCKET_SLOTS],
+                                        i % BUCKET_SLOTS};
+            if (tag_at(SYNC_LOAD(&place.bucket->tags), place.i) != 0) {
+                each(s, place, entry_in(place.bucket, place.i), arg);
+            }
+        }
     }
 }
 
@@ -494,17 +496,14 @@ uint64_t memo_table_walk_owned_(struct shard *s, uint64_t first, uint64_t n,
                                              struct table_place place,
                                              struct entry *e, void *arg),
                                 void *arg) {
-    uint64_t groups = SYNC_LOAD(&s->table.level) / 2, i;
+    uint64_t groups = SYNC_LOAD(&s->table.level) / 2, before, i;
 
     for (i = first; i < groups && i - first < n; i++) {
-        struct group *g;
-        for (g = table_group(&s->table, i * 2); g != NULL; g = next_group(g)) {
-            int k;
-            for (k = 0; k < 2 * BUCKET_SLOTS; k++) {
-                walk_slot(s, &g->bucket[k / BUCKET_SLOTS], k % BUCKET_SLOTS,
-                          each, arg);
-            }
-        }
+        // When each() removes an entry, others may settle where it has been before.
+        do {
+            before = s->table.n_entries;
+            walk_group(s, table_group(&s->table, i * 2), each, arg);
+        } while (s->table.n_entries != before);
     }
     return groups;
 }

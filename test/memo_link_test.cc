@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "test/support/cache.h"
 #include "test/support/gate.h"
 #include "test/support/keys.h"
+#include "test/support/seed.h"
 #include "test/support/pending_cache.h"
 #include "test/support/thread.h"
 
@@ -521,6 +523,31 @@ TEST_P(Tags, WhatIsOutOfDateIsSwept) {
     EXPECT_EQ(cache.Stats().entries, 3000u);
     EXPECT_EQ(cache.Peek("b" + Key(1)), Hit("<b" + Key(1) + ">"));
     Await([&] { return cache.Stats().sources == 1; });
+}
+
+// L1: when some go, others come home in their place, and from chains; of these none
+// that is out of date is missed.
+TEST_P(Tags, WhatIsOutOfDateIsSweptWhereKeysCollide) {
+    std::mt19937 random(Seed());
+
+    for (int i = 0; i < 60; i++) {
+        WeakSeed seed = OddSeed(uint64_t(i));
+        Cache cache(GetParam(), LoadTagged, [&](memo_options *options) {
+            seed(options);
+            options->shards = 1;
+        });
+        unsigned stay = 0;
+        for (uint64_t n = 0; n < 40; n++) {
+            uint64_t letter = random() % 2 ? 'a' : 'b';
+            stay += letter == 'b';
+            cache.Get(seed.Key(n << 8 | letter));
+        }
+        EXPECT_EQ(InvalidateTag(cache, "a"), 0);
+        while (memo_maintain(cache, 5) != MEMO_NEVER) {
+        }
+        memo_check(cache);
+        EXPECT_EQ(cache.Stats().entries, stay);
+    }
 }
 
 TEST_P(Tags, WritesSweepToo) {
