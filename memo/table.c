@@ -304,20 +304,25 @@ static int pull_up(struct group *g, struct bucket *b, int parity) {
     return 1;
 }
 
-// See INVARIANT(settled).
+static struct group *last_group(struct group *g) {
+    struct group *next;
+
+    while ((next = next_group(g)) != NULL) {
+        g = next;
+    }
+    return g;
+}
+
+// See INVARIANT(settled).  From the end of the chain, which becomes shorter by that.
 static void settle_group(struct table *t, struct group *g) {
-    struct group *chain = next_group(g);
+    struct group *last;
 
     bring_home(g, 0);
     bring_home(g, 1);
-    if (chain == NULL) {
-        return;
+    while ((last = last_group(g)) != g && pull_up(g, &last->bucket[0], 0) &&
+           pull_up(g, &last->bucket[1], 1)) {
+        trim_chain(t, g);
     }
-    while (chain != NULL && pull_up(g, &chain->bucket[0], 0) &&
-           pull_up(g, &chain->bucket[1], 1)) {
-        chain = next_group(chain);
-    }
-    trim_chain(t, g);
 }
 
 static int is_full(const struct group *g, int parity) {
