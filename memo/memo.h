@@ -297,7 +297,7 @@ struct memo_options {
     void *load_arg;                   // first argument of load
     const struct memo_allocator *allocator;  // copied;     NULL: malloc
     const struct memo_clock *clock;   // copied;            NULL: CLOCK_MONOTONIC
-    const uint64_t *hash_seed;        // 4 words, copied;   NULL: random.  Who
+    const uint64_t *hash_seed;        // 4 words, any, copied; NULL: random.  Who
                                       // knows the seed can make keys collide.
     uint32_t shards;                  // a power of two, at most 4096; 0: by cores
     uint32_t flags;                   // MEMO_CANCEL_UNWANTED, MEMO_EARLY_REFRESH,

@@ -173,6 +173,6 @@ void memo_options_set_(struct memo *m, const struct memo_options *o,
     if (o->hash_seed == NULL) {
         sync_random(&m->seed, sizeof(m->seed));
     } else {
-        memcpy(&m->seed, o->hash_seed, sizeof(m->seed));
+        m->seed = hash_seed_of(o->hash_seed);
     }
 }

@@ -59,8 +59,9 @@ static void put(const void *key, size_t size) {
 }
 
 static struct memo *make(void) {
-    return new_memo((struct memo_options){
-        .load = load, .hash_seed = seed.word, .shards = 1});
+    struct memo *m = new_memo((struct memo_options){.load = load, .shards = 1});
+    m->seed = seed;
+    return m;
 }
 
 static void setup(void *arg) {
