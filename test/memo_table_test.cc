@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
@@ -90,6 +92,27 @@ TEST_P(Table, KeysMadeToCollideDoNot) {
             EXPECT_GT(n, uint64_t(kKeys / 2) * 9 / 10);
         } else {
             EXPECT_EQ(n, uint64_t(kKeys));
+        }
+    }
+}
+
+// The same for who doesn't care for the seed, and keys that count up.
+TEST_P(Table, AnySeedSpreadsKeys) {
+    const uint64_t kKeys = 4096;
+    for (const auto &seed : {std::array<uint64_t, 4>{0, 0, 0, 0},
+                             std::array<uint64_t, 4>{1, 2, 3, 4}}) {
+        for (size_t size : {8, 16, 24, 40, 64}) {
+            Cache cache(GetParam(), LoadInBrackets, [&](memo_options *o) {
+                o->shards = 4;
+                o->max_entries = 2 * kKeys;
+                o->hash_seed = seed.data();
+            });
+            for (uint64_t i = 0; i < kKeys; i++) {
+                std::string key(size, '\0');
+                std::memcpy(&key[0], &i, sizeof i);
+                EXPECT_EQ(cache.Put(key, "v"), 0);
+            }
+            EXPECT_EQ(cache.Stats().entries, kKeys) << size;
         }
     }
 }
