@@ -226,25 +226,22 @@ static int is_empty(struct group *g) {
            SYNC_LOAD(&g->bucket[1].tags) == 0;
 }
 
-// Give back chain groups of g from the end, as long as they are empty.  Only
-// from the end: a reader in a group that is given back must not lose its way to
-// entries further on.
+// Give back the empty chain groups of g at the end.  Only these: a reader in a group
+// that is given back must not lose its way to entries further on.
 static void trim_chain(struct table *t, struct group *g) {
-    for (;;) {
-        struct group *before = g, *last = next_group(g);
-        if (last == NULL) {
-            return;
-        }
-        while (next_group(last) != NULL) {
-            before = last;
-            last = next_group(last);
-        }
+    struct group *kept = g, *last = g, *first;
+
+    while (next_group(last) != NULL) {
+        last = next_group(last);
         if (!is_empty(last)) {
-            return;
+            kept = last;
         }
-        SYNC_STORE_REL(table_link(before), 0);
+    }
+    if (kept != last) {
+        first = next_group(kept);
+        SYNC_STORE_REL(table_link(kept), 0);
         SYNC_STORE_REL(table_link(last), t->free_chains);
-        t->free_chains = (uint64_t)(uintptr_t)last;
+        t->free_chains = (uint64_t)(uintptr_t)first;
     }
 }
 
