@@ -99,7 +99,10 @@ void memo_retire_owned_(struct shard *s, struct entry *e, enum memo_cause cause)
 }
 
 // The retired entries under examination, as a hash table of addresses.
-#define BATCH_SLOTS (4 * RECLAIM_BATCH)
+#define BATCH_BITS 10
+#define BATCH_SLOTS (1 << BATCH_BITS)
+
+_Static_assert(BATCH_SLOTS == 4 * RECLAIM_BATCH, "at most a quarter is in use");
 
 struct retired_batch {
     struct entry *entry[BATCH_SLOTS];
@@ -108,7 +111,7 @@ struct retired_batch {
 
 static unsigned batch_slot(const struct retired_batch *b, const void *p) {
     uint64_t x = (uint64_t)(uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15);
-    unsigned i = (unsigned)(x >> 56) % BATCH_SLOTS;
+    unsigned i = (unsigned)(x >> (64 - BATCH_BITS));
 
     while (b->entry[i] != NULL && b->entry[i] != p) {
         i = (i + 1) % BATCH_SLOTS;
