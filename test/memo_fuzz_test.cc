@@ -374,7 +374,7 @@ class Fuzz {
         return !kind_.bounded && !backwards_ && !i.vague &&
                IsCurrent(key, i.began, i.links) &&
                (!timed_ || (now < i.until_least &&
-                (idle == 0 || now < used_[key] + idle - idle / 64 - 2)));
+                (idle == 0 || now - used_[key] < idle - idle / 64 - 2)));
     }
 
     int64_t Shortened(int64_t span) const {
