@@ -322,7 +322,8 @@ int memo_ticket_cancel(struct memo_ticket *t) {
     if (state & OVER) {
         return MEMO_EALREADY;
     }
-    if (state == 0 && sync_event_unwatch(&t->flight->done, &t->done)) {
+    if (state == 0 && !memo_is_told_elsewhere_(t->flight) &&
+        sync_event_unwatch(&t->flight->done, &t->done)) {
         SYNC_CLEANUP(drop_ticket) struct memo_ticket *ticket = t;
         // Also when the load, being told, throws.
         SYNC_CLEANUP(cancel) struct memo_ticket *canceled = t;

@@ -110,6 +110,8 @@ struct memo_load {
     sync_atomic_u32 task;      // enum task_state
 
     uint32_t n_forks;  // Const after init: memo_n_forks_() when it was made
+    uint32_t left_to;  // Const after a fork: what that was in the last process that
+                       // it was left behind to
 
     // Guarded by the wait graph's mutex, in run.c.
     struct memo_load *waits_for;
@@ -149,6 +151,13 @@ SYNC_INLINE void memo_flight_drop_(struct memo_load **f) {
 // Whether f is another process's, from before a fork.
 SYNC_INLINE int memo_is_inherited_(const struct memo_load *f) {
     return SYNC_UNLIKELY(f->n_forks != memo_n_forks_());
+}
+
+// Whether f is another process's and wasn't left behind to this one: it had ended,
+// and what has not been told of that is told there.  Its done is as it was in the
+// middle of that: here nobody may lock it, and nobody will set it.
+SYNC_INLINE int memo_is_told_elsewhere_(const struct memo_load *f) {
+    return memo_is_inherited_(f) && f->left_to != memo_n_forks_();
 }
 
 // The flight of that key on a shard's map of them; NULL: none.

@@ -30,6 +30,9 @@
 //     They leave their maps at once, so that newcomers start their own; but who
 //     waits for one is told MEMO_EFORKED only when the child calls memo, for most
 //     children are about to exec, and must not answer the parent's callers.
+//   - Those that had ended, but who waits was still to be told by another thread, are
+//     over, too: memo_is_told_elsewhere_().  Whatever that thread was at with them,
+//     their events' mutexes included, it is at for ever.
 //   - What others held (values, flights) stays allocated: nobody will release it,
 //     or somebody will, to whom they had handed it.
 //   - A monitor is closed, as by sync_monitor_close(): who writes a shard owns it
@@ -68,6 +71,10 @@ static void forget_threads(struct memo_load *f) SYNC_NO_LOCK_CHECK {
     sync_event_forked(&f->canceled);
 }
 
+static void see_left_behind(struct memo_load *f) {
+    f->left_to = memo_n_forks_();
+}
+
 static void for_each_in_list(struct memo_load *f,
                              void (*fn)(struct memo_load *f)) {
     for (; f != NULL; f = f->list.next) {
@@ -75,27 +82,17 @@ static void for_each_in_list(struct memo_load *f,
     }
 }
 
-static void for_each_in_map(struct memo_load *f,
-                            void (*fn)(struct memo_load *f)) {
-    int i;
-
-    if (f != NULL) {
-        fn(f);
-        for_each_in_list(f->others, fn);
-        for (i = 0; i < TRIE_WAYS; i++) {
-            for_each_in_map(f->child[i], fn);
-        }
-    }
-}
-
+// All that the maps and lists of shards have, and those ended before their time whose
+// loads run: each such load is to end, and may still be told.
 static void for_each_flight(struct memo *m, void (*fn)(struct memo_load *f)) {
     uint64_t i;
 
     for (i = 0; i < memo_n_shards_(m); i++) {
         struct shard *s = memo_shard_at_(m, i);
-        for_each_in_map(s->flights, fn);
-        for_each_in_map(s->alone, fn);
-        for_each_in_list(s->detached_flights, fn);
+        struct sync_link *at = s->running.first;
+        for (; at != NULL; at = sync_list_next(&s->running, at)) {
+            fn(SYNC_CONTAINER(at, struct memo_load, running));
+        }
     }
     for_each_in_list(SYNC_LOAD(&m->left_behind), fn);
 }
@@ -127,6 +124,7 @@ static void leave_flights_behind(struct memo *m) {
         memo_listener_forked_owned_(memo_shard_at_(m, i));
         memo_calling_forked_owned_(memo_shard_at_(m, i));
     }
+    for_each_in_list(c.ended, see_left_behind);
     SYNC_STORE(&m->left_behind, c.ended);
     if (c.ended != NULL) {
         SYNC_STORE(&any_behind, 1);

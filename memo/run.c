@@ -202,7 +202,8 @@ int memo_wait_(struct memo_load *f, const struct memo_wait *wait) {
     if (memo_is_inherited_(f)) {
         memo_settle_(f->shard->memo);
     }
-    if (sync_event_is_set(&f->done)) {  // ORDER(result) wait:C
+    // ORDER(result) wait:C
+    if (sync_event_is_set(&f->done) || memo_is_told_elsewhere_(f)) {
         return 0;
     }
     if (must_run_instead(f, wait) && memo_take_task_(f)) {

@@ -3,6 +3,9 @@
 // notices nothing.
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -296,6 +299,117 @@ TEST_P(Fork, TicketsCanBeCanceledInTheChild) {
     EXPECT_EQ(memo_ticket_cancel(ticket), MEMO_EALREADY);
     memo_ticket_free(ticket);
     EXPECT_EQ(answer.times, 1);
+}
+
+// A thread that a signal has stopped, wherever it was, until a fork is over: so that
+// a fork comes in the middle of anything.  If it holds what the fork waits for, it
+// goes on after a while.
+std::atomic<bool> is_stopped{false}, fork_is_over{false};
+
+void StayUntilForkIsOver(int) {
+    is_stopped = true;
+    for (int i = 0; i < 500 && !fork_is_over; i++) {
+        sched_yield();
+    }
+}
+
+// L3: nobody waits in the child for what ends a flight in the parent, stopped in the
+// middle of that.
+TEST_P(Fork, TicketsCanBeCanceledWhileTheirFlightEnds) {
+    const int kForks = kAllocatorForks ? 500 : 20;
+    PendingCache cache(GetParam());
+    Answer answer;
+    std::atomic<bool> stop{false};
+    std::atomic<memo_ticket *> current{nullptr};
+    struct sigaction action = {}, before = {};
+    action.sa_handler = StayUntilForkIsOver;
+    sigaction(SIGUSR1, &action, &before);
+
+    Thread ender([&] {
+        memo_ticket *last = nullptr;
+        while (!stop) {
+            memo_ticket *ticket = nullptr;
+            EXPECT_EQ(memo_get_async(cache, "k", 1, nullptr, Answer::Done, &answer,
+                                     &ticket),
+                      0);
+            current = ticket;
+            memo_ticket_free(last);  // a child may see it until here
+            last = ticket;
+            EXPECT_EQ(memo_load_finish(cache.last, 1), 0);
+        }
+        memo_ticket_free(last);
+    });
+    Await([&] { return current != nullptr; });
+    for (int n = 0; n < kForks && !HasFailure(); n++) {
+        is_stopped = fork_is_over = false;
+        ender.Signal(SIGUSR1);
+        Await([] { return is_stopped.load(); });
+        pid_t pid = Start([&] {
+            if (kAllocatorForks) {
+                int error = memo_ticket_cancel(current);
+                EXPECT_TRUE(error == 0 || error == MEMO_EALREADY);
+            }
+        });
+        fork_is_over = true;
+        Join(pid);
+    }
+    stop = true;
+    ender.Join();
+    sigaction(SIGUSR1, &before, nullptr);
+}
+
+// L3: nor does a call that goes on in the child.
+TEST_P(Fork, WaitsGoOnInTheChildThoughAnotherWasClosing) {
+    const int kOthers = 20;
+    std::vector<memo_load *> loads;
+    Gate runs, gate;
+    pid_t pid = -1;
+    Cache cache(GetParam(), [&](memo_load *l) {
+        if (KeyOf(l) == "forks") {
+            runs.Open();
+            Await([&] { return gate.Waiting() == 1; });
+            fflush(nullptr);
+            pid = fork();
+            alarm(pid == 0 ? 100 : 0);
+            if (pid != 0) {
+                gate.Open();
+            }
+        } else {
+            loads.push_back(l);
+        }
+        return KeyOf(l) == "forks" ? LoadInBrackets(l) : int{MEMO_PENDING};
+    });
+    auto done = [](void *arg, int error, memo_value *) {
+        if (error == MEMO_ECLOSED) {
+            static_cast<Gate *>(arg)->Wait();
+        }
+    };
+    memo_bytes keys[2] = {{"joined", 6}, {"forks", 5}};
+    memo_value values[2];
+    int errors[2];
+    memo_wait at_once = Until(1);
+
+    EXPECT_EQ(cache.Get("joined", &at_once), Failed(MEMO_ETIMEDOUT));
+    for (int i = 0; i < kOthers; i++) {
+        EXPECT_EQ(memo_get_async(cache, Key(i).data(), Key(i).size(), nullptr, done,
+                                 &gate, nullptr),
+                  0);
+    }
+    Thread closer([&] {
+        runs.Wait();
+        EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    });
+    EXPECT_NE(memo_get_many(cache, keys, 2, nullptr, values, errors), 0);
+    if (pid == 0) {
+        EXPECT_TRUE(errors[0] == MEMO_ECLOSED || errors[0] == MEMO_EFORKED);
+        fflush(nullptr);
+        _exit(HasFailure() ? 1 : 0);
+    }
+    Join(pid);
+    memo_release(&values[1]);  // if its shard wasn't closed yet
+    for (memo_load *l : loads) {
+        EXPECT_EQ(memo_load_finish(l, 1), 0);
+    }
 }
 
 int Poll(memo_queue *q) {

@@ -48,9 +48,13 @@ class Thread {
         action.sa_handler = [](int) {};  // and no SA_RESTART: EINTR
         sigaction(SIGUSR1, &action, nullptr);
         for (int i = 0; i < n; i++) {
-            pthread_kill(thread_.native_handle(), SIGUSR1);
+            Signal(SIGUSR1);
             AwaitAsleep();
         }
+    }
+
+    void Signal(int number) {
+        pthread_kill(thread_.native_handle(), number);
     }
 
     void Cancel() {
