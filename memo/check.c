@@ -237,6 +237,7 @@ static void check_owned(struct shard *s, void *unused) {
     require(found.bytes == s->entry_bytes, "counts");
     require(found.outdated == s->n_outdated, "counts");
     require(found.linked == s->n_linked, "counts");
+    require(s->sweeping || found.outdated == 0, "swept");
     require(count_running(s) == s->n_running, "running");
     check_flights(s);
     for (i = 0; i < s->n_retired; i++) {

@@ -20,6 +20,7 @@ struct wheel;
 // INVARIANT(counts)  n_entries, entry_bytes equal what a walk of the table
 //     finds, old generations included; n_flights what a walk of the map finds;
 //     retired_bytes what a walk of retired finds.
+// INVARIANT(swept)  Unless it is sweeping, nothing resident is of an old generation.
 // INVARIANT(room)  retired has room for all that is resident, too: so what
 //     leaves the table always finds a place.
 // INVARIANT(running)  running holds the n_running flights whose loads run, the
