@@ -865,9 +865,11 @@ class Fuzz {
         case 8:
         case 9:
         case 10: {
-            // Only what is resident: else it might wait for ever.
+            // Only what is resident, also after what a callback may have done meanwhile:
+            // else it might wait for ever.
             error = memo_peek(cache_, k.data(), k.size(), v.out());
-            if (error == 0 && v->from == MEMO_HIT) {
+            if (error == 0 && v->from == MEMO_HIT && tick_ == began &&
+                now == Now()) {
                 Value again;
                 error = memo_get(cache_, k.data(), k.size(), again.out());
                 Check(key, began, now, error, *again);
