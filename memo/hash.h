@@ -82,8 +82,9 @@ SYNC_INLINE uint64_t hash_block(const unsigned char *p, uint64_t a, uint64_t b) 
     return hash_fold(hash_read8(p) ^ a, hash_read8(p + 8) ^ b);
 }
 
-// No two blocks go with the same pair of words, else equal ones would cancel out.  (One
-// product after the other: they wouldn't all have room in registers.)
+// The first two blocks have words of the seed of their own, and the others go with what
+// was made before: else there are keys for which what two of them make cancels out.
+// (One product after the other: they wouldn't all have room in registers.)
 SYNC_INLINE uint64_t hash_long(const struct hash_seed *seed,
                                const unsigned char *p, size_t size) {
     const uint64_t *w = seed->word;
@@ -95,7 +96,7 @@ SYNC_INLINE uint64_t hash_long(const struct hash_seed *seed,
     s ^= hash_block(p + hash_half_way(size), w[2], w[3]);
     SYNC_FORGET(w);
     SYNC_FORGET(s);
-    s ^= hash_block(p + size - 16, w[0], w[2]);
+    s ^= hash_block(p + size - 16, s, w[2]);
     if (SYNC_UNLIKELY(size > 48)) {
         for (i = 16; i + 16 < size; i += 16) {
             s = hash_block(p + i, s, w[1]);
