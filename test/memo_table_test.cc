@@ -208,6 +208,42 @@ TEST_P(Table, MayBeClearedWhileItGrows) {
     }
 }
 
+// Until all that was put off is done.
+void Maintain(Cache &cache) {
+    while (memo_maintain(cache, 0) != MEMO_NEVER) {
+    }
+}
+
+// What has been swept makes room for others, which come home, and from a chain to where
+// the sweep has been.  Here, one in the odd bucket goes, and all others stay that are
+// in the buckets of the group.
+TEST_P(Table, ASweepMissesNothingThatMovesMeanwhile) {
+    const uint64_t kInBuckets = 13;
+    for (uint64_t n = 0; n < 8; n++) {
+        WeakSeed seed = OddSeed(n);
+        Cache cache(GetParam(), LoadInBrackets, [&](memo_options *o) {
+            seed(o);
+            o->shards = 1;
+        });
+        // Many groups, to be swept by and by, and then they are empty.
+        for (int i = 0; i < 1000; i++) {
+            ASSERT_EQ(cache.Put(Key(i), "filler"), 0);
+        }
+        ASSERT_EQ(memo_clear(cache), 0);
+        Maintain(cache);
+        for (uint64_t i = 0; i < kInBuckets + 2; i++) {
+            ASSERT_EQ(cache.Put(seed.Key(i), "old"), 0);
+        }
+        ASSERT_EQ(memo_clear(cache), 0);
+        for (uint64_t i = 1; i < kInBuckets; i++) {
+            ASSERT_EQ(cache.Put(seed.Key(i), "new"), 0);
+        }
+        Maintain(cache);
+        memo_check(cache);
+        EXPECT_EQ(cache.Stats().entries, kInBuckets - 1);
+    }
+}
+
 // I1: sweeping is put off, and generations are counted in few bits: what was
 // left over doesn't come back when they start again.
 TEST_P(Table, NothingComesBackAfterManyClears) {
