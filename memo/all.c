@@ -35,6 +35,7 @@
 #include "memo/flight.c"
 #include "memo/fork.c"
 #include "memo/ghost.c"
+#include "memo/group.c"
 #include "memo/life.c"
 #include "memo/link.c"
 #include "memo/link_set.c"

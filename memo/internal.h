@@ -32,6 +32,7 @@
 //     flight.c       one load in progress; verdict.c: what it says of its result
 //     trie.h         the map of them, and of sources
 //     table.c        resident entries; find.c: readers without a lock; hash.h
+//     group.c            a group of the table, and its chain
 //     entry.c        one result: made, counted, destroyed
 //     value.c        in the hands of users: pinned and let go
 //     link.c         what a result hangs on; link_set.c: and that of a load
