@@ -63,7 +63,9 @@ void memo_chores_see_crowd_locked_(struct reaper *r) {
 
     SYNC_STORE(&r->crowded,
                (uint32_t)(crowded ? CROWD_FOR_ALL
-                          : r->place == IN_IDLE_TIME && r->light.n > LIGHT_MOST
+                          : r->worker == WORKER_DUE ||
+                                  (r->place == IN_IDLE_TIME &&
+                                   r->light.n > LIGHT_MOST)
                               ? CROWD_FOR_LOOP
                               : CROWD_NONE));
 }

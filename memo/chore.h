@@ -17,9 +17,11 @@ struct shard;
 enum place { IN_IDLE_TIME, IN_THREAD, IN_EXECUTOR };
 
 //   NONE --- called --> BUSY --- nothing to do --> ASLEEP (a thread), NONE (a task)
-//                        ^                            |
-//                        '---------- woken -----------'
-enum worker { WORKER_NONE, WORKER_BUSY, WORKER_ASLEEP };
+//    |                   ^ ^                          |
+//    '-- called --> DUE -' '---------- woken ---------'
+//
+// DUE: a task, which the loop's thread is to submit, but not in the middle of a step.
+enum worker { WORKER_NONE, WORKER_DUE, WORKER_BUSY, WORKER_ASLEEP };
 
 // Light ones that may wait.
 #define LIGHT_MOST 1000

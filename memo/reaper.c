@@ -51,6 +51,18 @@ int memo_reaper_idle_(struct reaper *r) {
     return finish(r, memo_chores_take_(r, 0, 1));
 }
 
+// The worker is wanted: return what it was, for memo_worker_summon_().
+static enum worker call_worker_locked(struct reaper *r) SYNC_REQUIRES(&r->mu) {
+    enum worker worker = r->worker;
+
+    if (r->place == IN_EXECUTOR && worker != WORKER_BUSY) {
+        r->worker = WORKER_DUE;
+        return WORKER_BUSY;
+    }
+    r->worker = WORKER_BUSY;
+    return worker;
+}
+
 void memo_reaper_tell_(struct reaper *r, struct shard *s) {
     enum worker worker = WORKER_BUSY;
 
@@ -58,8 +70,7 @@ void memo_reaper_tell_(struct reaper *r, struct shard *s) {
     sync_mutex_lock(&r->mu);
     memo_chores_push_shard_locked_(r, s);
     if (r->place != IN_IDLE_TIME) {
-        worker = r->worker;
-        r->worker = WORKER_BUSY;
+        worker = call_worker_locked(r);
     }
     memo_chores_see_crowd_locked_(r);
     sync_mutex_unlock(&r->mu);
@@ -88,10 +99,7 @@ void memo_reaper_take_(struct reaper *r, struct entry *garbage) {
     if (r->place != IN_IDLE_TIME && r->light.n > LIGHT_MOST) {
         n_light = light.n;
     }
-    worker = r->heavy.n == 0 ? WORKER_BUSY : r->worker;
-    if (worker != WORKER_BUSY) {
-        r->worker = WORKER_BUSY;
-    }
+    worker = r->heavy.n == 0 ? WORKER_BUSY : call_worker_locked(r);
     memo_chores_see_crowd_locked_(r);
     sync_mutex_unlock(&r->mu);
     memo_worker_summon_(r, worker);
@@ -108,9 +116,27 @@ static int may_help(struct reaper *r) {
            !memo_in_callback_();
 }
 
+// Submit the task that is due.  The executor may throw.
+static void submit_due(struct reaper *r) {
+    int is_due;
+
+    sync_mutex_lock(&r->mu);
+    is_due = r->worker == WORKER_DUE;
+    if (is_due) {
+        r->worker = WORKER_BUSY;
+        memo_chores_see_crowd_locked_(r);
+    }
+    sync_mutex_unlock(&r->mu);
+    memo_worker_summon_(r, is_due ? WORKER_NONE : WORKER_BUSY);
+}
+
 void memo_reaper_catch_up_(struct reaper *r) {
+    if (SYNC_UNLIKELY(SYNC_LOAD(&r->crowded) != CROWD_NONE) &&
+        r->place == IN_EXECUTOR && !memo_in_callback_()) {
+        submit_due(r);
+    }
     while (SYNC_UNLIKELY(SYNC_LOAD(&r->crowded) == CROWD_FOR_LOOP) &&
-           !memo_in_callback_()) {
+           r->place == IN_IDLE_TIME && !memo_in_callback_()) {
         (void)memo_reaper_idle_(r);
     }
 }

@@ -29,7 +29,8 @@ int memo_reaper_idle_(struct reaper *r);
 // Run a destructor oneself, if they have fallen behind.  CALLBACK, nothing locked.
 void memo_reaper_help_(struct reaper *r);
 
-// Destroy what is past the bound, in a loop's own thread.  CALLBACK, nothing locked.
+// Destroy what is past the bound, or submit the task that is due, in a loop's own
+// thread.  CALLBACK, nothing locked.
 void memo_reaper_catch_up_(struct reaper *r);
 
 // Tell something oneself, if there is no worker.  CALLBACK, nothing locked.

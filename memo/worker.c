@@ -52,8 +52,12 @@ static void *run_thread(void *arg) {
 
 static void start_worker(struct reaper *r);
 
+static void end_batch(struct reaper **r) {
+    memo_reaper_unref_(*r);
+}
+
 static void run_batch(void *task) {
-    struct reaper *r = task;
+    SYNC_CLEANUP(end_batch) struct reaper *r = task;
     struct chore c = {NULL, NULL};
     uint32_t news;
     int stopped, i;
@@ -68,12 +72,25 @@ static void run_batch(void *task) {
     if (!chore_is_nothing(c)) {
         start_worker(r);
     }
-    memo_reaper_unref_(r);
+}
+
+// There is none to be had.
+static void do_without(struct reaper **reaper) {
+    struct reaper *r = *reaper;
+
+    if (r != NULL) {
+        sync_mutex_lock(&r->mu);
+        r->worker = WORKER_NONE;
+        memo_chores_see_crowd_locked_(r);
+        sync_mutex_unlock(&r->mu);
+        memo_reaper_unref_(r);
+    }
 }
 
 // The worker is BUSY from now on, with a reference of its own, unless there is
-// none to be had.
+// none to be had.  An executor that throws refuses, too.
 static void start_worker(struct reaper *r) {
+    SYNC_CLEANUP(do_without) struct reaper *refused = r;
     int error;
 
     (void)SYNC_ADD(&r->refs, 1);
@@ -84,12 +101,8 @@ static void start_worker(struct reaper *r) {
         // CALLBACK: nothing is locked
         error = r->executor.submit(r->executor.state, run_batch, r);
     }
-    if (error != 0) {
-        sync_mutex_lock(&r->mu);
-        r->worker = WORKER_NONE;
-        memo_chores_see_crowd_locked_(r);
-        sync_mutex_unlock(&r->mu);
-        memo_reaper_unref_(r);
+    if (error == 0) {
+        refused = NULL;
     }
 }
 

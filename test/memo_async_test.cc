@@ -673,6 +673,45 @@ TEST_P(Async, AnExecutorThatThrowsAbandonsTheLoad) {  // E3
     EXPECT_EQ(cache.Get("k"), Loaded("<k>"));  // not stuck
 }
 
+// E3, V2: it is asked for a place for destructors, too, but not in the middle of what
+// the loop's own thread does; and nothing is lost.
+TEST(LoopAsync, AnExecutorThatThrowsIsDoneWithout) {
+    bool throws = false;
+    memo_executor executor = {[](void *state, void (*run)(void *), void *task) {
+                                  if (*static_cast<bool *>(state)) {
+                                      throw 1;
+                                  }
+                                  run(task);
+                                  return 0;
+                              },
+                              &throws};
+    memo_load *pending = nullptr;
+    const std::string large(16 << 20, 'x');  // it is reclaimed when it goes
+    Cache cache(
+        {"loop", 1, MEMO_ENGINE_LOOP},
+        [&](memo_load *l) {
+            if (KeyOf(l) == "pending") {
+                pending = l;
+                return int{MEMO_PENDING};
+            }
+            return cache.objects.Adopt(l, large);
+        },
+        [&](memo_options *o) {
+            o->executor = &executor;
+            o->max_entries = 1;
+        });
+    Said said;
+
+    EXPECT_EQ(cache.Get("a"), Loaded(large));
+    EXPECT_EQ(GetAsync(cache, "pending", &said), 0);
+    throws = true;
+    EXPECT_EQ(Return(pending, "v"), 0);
+    EXPECT_THROW(memo_load_finish(pending, 0), int);
+    EXPECT_EQ(said.errors, std::vector<int>{0});
+    EXPECT_EQ(cache.Put("b", "v"), 0);  // who writes helps
+    cache.objects.AwaitDestroyed(1);
+}
+
 // F4, E3: who waits for a load, and runs it instead, waits no more when that throws.
 TEST_P(Async, AWaitThatRunsWhatThrowsIsOver) {
     memo_load *later = nullptr;
