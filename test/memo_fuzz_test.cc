@@ -1314,6 +1314,7 @@ INSTANTIATE_TEST_SUITE_P(
     Engines, FuzzAll,
     testing::Combine(testing::Values(Config{"lock_one_shard", 1, MEMO_ENGINE_LOCK},
                                      Config{"lock", 0, MEMO_ENGINE_LOCK},
+                                     Config{"monitor", 1, MEMO_ENGINE_MONITOR},
                                      Config{"loop", 4, MEMO_ENGINE_LOOP}),
                      testing::Range(0, int(Kinds().size()))),
     [](const auto &tested) {
