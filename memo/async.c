@@ -191,7 +191,8 @@ static int begin_again(struct memo_ticket *t, struct memo_load **before) {
 }
 
 static void watch(struct memo_ticket *t) {
-    if (!sync_event_watch(&t->flight->done, &t->done)) {
+    if (memo_is_told_elsewhere_(t->flight) ||
+        !sync_event_watch(&t->flight->done, &t->done)) {
         flight_is_done(&t->done);
     }
 }

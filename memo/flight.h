@@ -109,7 +109,7 @@ struct memo_load {
     sync_atomic_u32 finished;  // 1 from the first memo_load_finish()
     sync_atomic_u32 task;      // enum task_state
 
-    uint32_t n_forks;  // Const after init: memo_n_forks_() when it was made
+    uint32_t n_forks;  // Const after its start: memo_n_forks_() then
     uint32_t left_to;  // Const after a fork: what that was in the last process that
                        // it was left behind to
 
