@@ -396,7 +396,7 @@ TEST_P(Reentry, CloseWaitsForDestructors) {
 TEST_P(Reentry, CloseWaitsForDestructorsThatOthersHelpWith) {
     Gate gate, worker, help, helping;
     std::atomic<std::thread::id> helper{};
-    std::atomic<bool> helped{false};
+    std::atomic<bool> helped{false}, done{false};
     TimedCache cache(
         GetParam(),
         [](TimedCache &self, memo_load *l) {
@@ -411,6 +411,7 @@ TEST_P(Reentry, CloseWaitsForDestructorsThatOthersHelpWith) {
             helped = true;
             helping.Open();
             help.Wait();
+            done = true;
         }
     };
 
@@ -437,6 +438,8 @@ TEST_P(Reentry, CloseWaitsForDestructorsThatOthersHelpWith) {
     EXPECT_EQ(memo_close(cache, cache.clock.Now()), MEMO_ETIMEDOUT);
     help.Open();
     EXPECT_EQ(memo_close(cache, MEMO_NEVER), 0);
+    EXPECT_TRUE(done);
+    thread.Join();  // it may hold the value that it was getting meanwhile
     EXPECT_EQ(cache.Stats().retired, 0u);
 }
 
