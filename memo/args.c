@@ -45,8 +45,5 @@ int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own) {
                           sizeof(*own)) != 0) {
         return MEMO_EINVAL;
     }
-    return own->zero != 0 || (own->flags & ~MEMO_WAIT_FLAGS) != 0 ||
-                   own->soft_deadline_ns < 0
-               ? MEMO_EINVAL
-               : 0;
+    return memo_says_nonsense_(own) ? MEMO_EINVAL : 0;
 }

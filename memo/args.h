@@ -31,6 +31,12 @@ int memo_take_struct_(const void *from, size_t size, size_t least, void *to,
 
 #define MEMO_WAIT_FLAGS (MEMO_WAIT_STRICT | MEMO_WAIT_NO_LOAD)
 
+// Whether what that says is refused, whatever its size.
+SYNC_INLINE int memo_says_nonsense_(const struct memo_wait *wait) {
+    return wait->zero != 0 || (wait->flags & ~MEMO_WAIT_FLAGS) != 0 ||
+           wait->soft_deadline_ns < 0;
+}
+
 // Have *wait, which may be NULL, point to a copy in *own; or return MEMO_EINVAL.
 int memo_take_wait_(const struct memo_wait **wait, struct memo_wait *own);
 
@@ -39,9 +45,7 @@ SYNC_INLINE int memo_is_bad_wait_(const struct memo_wait *wait) {
     struct memo_wait own;
 
     return wait != NULL &&
-           (wait->size != sizeof(*wait) || wait->zero != 0 ||
-            (wait->flags & ~MEMO_WAIT_FLAGS) != 0 ||
-            wait->soft_deadline_ns < 0) &&
+           (wait->size != sizeof(*wait) || memo_says_nonsense_(wait)) &&
            memo_take_wait_(&wait, &own) != 0;
 }
 

@@ -83,7 +83,7 @@ static void start(struct shard *s, struct begin_step *b, struct entry *old) {
         f->old_until_ns = memo_end_of_standing_in_owned_(s->memo, old);
         memo_hold_off_owned_(s, old);
     }
-    f->n_forks = memo_n_forks_();  // the spare may have been brought from before one
+    f->n_forks = memo_n_forks_();
     f->interest = 1;
     f->runs = 1;
     f->began = f->checked = memo_source_clock_(s->memo);

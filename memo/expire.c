@@ -37,13 +37,8 @@ static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-// SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014).
 static uint64_t random_word(struct shard *s) {
-    uint64_t x = s->random += UINT64_C(0x9e3779b97f4a7c15);
-
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
+    return hash_mix(s->random += HASH_MIX_STEP);
 }
 
 int64_t memo_random_below_(struct shard *s, int64_t most) {

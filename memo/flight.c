@@ -26,7 +26,6 @@ struct memo_load *memo_flight_new_(struct shard *s, uint64_t hash,
     f->shard = s;
     f->hash = hash;
     f->key_size = key_size;
-    f->n_forks = memo_n_forks_();
     f->started_ns = memo_now_(s->memo);
     f->until_ns = MEMO_NEVER;
     SYNC_INIT(&f->refs, 1);

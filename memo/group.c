@@ -97,8 +97,8 @@ static void trim_chain(struct table *t, struct group *g) {
     }
 }
 
-int memo_group_put_owned_(struct table *t, struct group *g, int home, uint64_t word,
-                    uint64_t tag) {
+int memo_group_put_owned_(struct table *t, struct group *g, int home,
+                          uint64_t word, uint64_t tag) {
     for (;;) {
         struct group *next;
         if (fill_group(g, home, word, tag)) {

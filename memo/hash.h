@@ -35,18 +35,24 @@ struct hash_seed {
     uint64_t word[4];
 };
 
+#define HASH_MIX_STEP UINT64_C(0x9e3779b97f4a7c15)
+
+// The finalizer of SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014), one to one.  Of
+// numbers that are HASH_MIX_STEP apart it makes what looks random.
+SYNC_INLINE uint64_t hash_mix(uint64_t x) {
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
 // The seed that four words of the user's stand for, which may be as simple as 1, 2, 3, 4,
-// though products of such words would be small: by the finalizer of splitmix64
-// (G. Steele et al., OOPSLA 2014), one to one.
+// though products of such words would be small.
 SYNC_INLINE struct hash_seed hash_seed_of(const uint64_t word[4]) {
     struct hash_seed seed;
     int i;
 
     for (i = 0; i < 4; i++) {
-        uint64_t x = word[i] + (uint64_t)(i + 1) * UINT64_C(0x9e3779b97f4a7c15);
-        x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-        x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-        seed.word[i] = x ^ x >> 31;
+        seed.word[i] = hash_mix(word[i] + (uint64_t)(i + 1) * HASH_MIX_STEP);
     }
     return seed;
 }

@@ -130,11 +130,10 @@ void memo_table_named_owned_(struct shard *s, uint32_t name,
 
 void memo_table_fetch_named_owned_(const struct shard *s, uint32_t name) {
     const struct table *t = &s->table;
-    const unsigned char *g = t->base + (bucket_now(t, name) >> 1) *
-                                           sizeof(struct group);
+    const struct group *g = table_group(t, bucket_now(t, name));
 
-    __builtin_prefetch(g);
-    __builtin_prefetch(g + sizeof(struct bucket));
+    __builtin_prefetch(&g->bucket[0]);
+    __builtin_prefetch(&g->bucket[1]);
 }
 
 int memo_table_is_settled_owned_(struct table *t, struct table_place place,
@@ -144,7 +143,8 @@ int memo_table_is_settled_owned_(struct table *t, struct table_place place,
     int parity = (int)((uintptr_t)place.bucket / sizeof(*place.bucket) & 1);
     int is_in_chain = place.bucket != &g->bucket[parity];
 
-    return bucket_home_of(SYNC_LOAD(&place.bucket->tags), place.i, parity) == home &&
+    return bucket_home_of(SYNC_LOAD(&place.bucket->tags), place.i, parity) ==
+               home &&
            ((parity == home && !is_in_chain) || memo_group_is_full_(g, home)) &&
            (!is_in_chain || memo_group_is_full_(g, home ^ 1));
 }
@@ -187,8 +187,9 @@ static void split_bucket(struct shard *s, struct bucket *from, int parity,
     for (i = 0; i < bucket_slots(parity); i++) {
         uint64_t word = SYNC_LOAD(&from->slot[i]);
         if (bucket_tag_at(tags, i) != 0 && belongs_above(s, word, half)) {
-            (void)memo_group_put_owned_(&s->table, upper, bucket_home_of(tags, i, parity), word,
-                           bucket_tag_at(tags, i));
+            (void)memo_group_put_owned_(&s->table, upper,
+                                        bucket_home_of(tags, i, parity), word,
+                                        bucket_tag_at(tags, i));
             memo_bucket_clear_owned_(from, i);
         }
     }
@@ -229,11 +230,10 @@ void memo_table_grow_owned_(struct shard *s) {
 
 int memo_table_insert_owned_(struct shard *s, struct entry *e, uint64_t hash) {
     struct table *t = &s->table;
-    uint64_t i;
+    uint64_t i = bucket_index(t, hash);
 
-    i = bucket_index(t, hash);
-    if (memo_group_put_owned_(t, table_group(t, i), (int)(i & 1), slot_word(e, hash),
-                 table_tag(hash)) != 0) {
+    if (memo_group_put_owned_(t, table_group(t, i), (int)(i & 1),
+                              slot_word(e, hash), table_tag(hash)) != 0) {
         return MEMO_ENOMEM;
     }
     t->n_entries++;
@@ -252,9 +252,7 @@ void memo_table_remove_owned_(struct table *t, struct table_place place) {
     memo_bucket_clear_owned_(place.bucket, place.i);
     t->n_entries--;
     if (at < t->max_level * sizeof(struct bucket)) {  // not in a chain
-        memo_group_settle_owned_(t, (struct group *)(void *)(t->base +
-                                           at / sizeof(struct group) *
-                                               sizeof(struct group)));
+        memo_group_settle_owned_(t, table_group(t, at / sizeof(struct bucket)));
     }
 }
 

@@ -97,7 +97,8 @@ SYNC_INLINE struct entry *table_entry(uint64_t slot_word, uint64_t hash) {
 }
 
 // The group of a bucket.
-SYNC_INLINE struct group *table_group(struct table *t, uint64_t bucket_index) {
+SYNC_INLINE struct group *table_group(const struct table *t,
+                                      uint64_t bucket_index) {
     return (struct group *)(void *)(t->base + (bucket_index >> 1) *
                                                   sizeof(struct group));
 }

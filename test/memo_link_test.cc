@@ -46,8 +46,7 @@ int LoadTagged(memo_load *l) {
 // Drop what is out of date, wherever it is.
 void Sweep(Cache *cache) {
     EXPECT_EQ(memo_clear(*cache), 0);
-    while (memo_maintain(*cache, 1) != MEMO_NEVER) {
-    }
+    cache->CatchUp();
     Await([&] { return cache->Stats().retired == 0; });
 }
 
@@ -543,8 +542,7 @@ TEST_P(Tags, WhatIsOutOfDateIsSweptWhereKeysCollide) {
             cache.Get(seed.Key(n << 8 | letter));
         }
         EXPECT_EQ(InvalidateTag(cache, "a"), 0);
-        while (memo_maintain(cache, 5) != MEMO_NEVER) {
-        }
+        cache.CatchUp();
         memo_check(cache);
         EXPECT_EQ(cache.Stats().entries, stay);
     }

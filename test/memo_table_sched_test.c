@@ -153,7 +153,6 @@ SCHED_CASES({"ComesHome", {2, setup, move_or_look, check, &even}, BOUNDED(2)},
             {"FromAChainHome",
              {2, setup, move_or_look, check, &chain_home},
              BOUNDED(3)},
-
             {"TwoFromAChain",
              {3, setup, move_or_look, check, &chains},
              BOUNDED(1)},

@@ -208,12 +208,6 @@ TEST_P(Table, MayBeClearedWhileItGrows) {
     }
 }
 
-// Until all that was put off is done.
-void Maintain(Cache &cache) {
-    while (memo_maintain(cache, 0) != MEMO_NEVER) {
-    }
-}
-
 // What has been swept makes room for others, which come home, and from a chain to where
 // the sweep has been.  Here, one in the odd bucket goes, and all others stay that are
 // in the buckets of the group.
@@ -230,7 +224,7 @@ TEST_P(Table, ASweepMissesNothingThatMovesMeanwhile) {
             ASSERT_EQ(cache.Put(Key(i), "filler"), 0);
         }
         ASSERT_EQ(memo_clear(cache), 0);
-        Maintain(cache);
+        cache.CatchUp();
         for (uint64_t i = 0; i < kInBuckets + 2; i++) {
             ASSERT_EQ(cache.Put(seed.Key(i), "old"), 0);
         }
@@ -238,7 +232,7 @@ TEST_P(Table, ASweepMissesNothingThatMovesMeanwhile) {
         for (uint64_t i = 1; i < kInBuckets; i++) {
             ASSERT_EQ(cache.Put(seed.Key(i), "new"), 0);
         }
-        Maintain(cache);
+        cache.CatchUp();
         memo_check(cache);
         EXPECT_EQ(cache.Stats().entries, kInBuckets - 1);
     }

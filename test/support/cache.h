@@ -158,6 +158,12 @@ class Cache {
         return stats;
     }
 
+    // Do all that was put off; of a cache without times, that ends.
+    void CatchUp() {
+        while (memo_maintain(m_, 0) != MEMO_NEVER) {
+        }
+    }
+
     // Wait until n calls in all have joined another's load.
     void AwaitJoins(uint64_t n) {
         Await([&] { return Stats().joins >= n; });
